@@ -1,0 +1,547 @@
+//! What must survive a restart, as text and back.
+//!
+//! ```text
+//! tus-checkpoint 1
+//! endpoint https://example.org/files/
+//! url https://example.org/files/24e533
+//! length 1048576
+//! identity 1048576-1732300000-42
+//! spoke yes
+//! expires 1732400000
+//! ending refused 422 checksum%20wrong
+//! end 8c2f1d0e5a7b9c34
+//! ```
+//!
+//! An upload that the caller knew by its URL alone has the line `upload` with that URL in place of
+//! `endpoint`.
+//!
+//! A line is a name, a space and a value, in this order, each at most once. Bytes of free text that
+//! are not visible ASCII, and `%`, are percent-encoded. The last line holds the FNV-1a hash of all
+//! bytes before it, so that a damaged or truncated text is not taken for another upload.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+use http::{StatusCode, Uri};
+
+use crate::UploadUrl;
+use crate::wire::{date::Date, integer, reference};
+
+const HEADER: &str = "tus-checkpoint 1";
+/// No checkpoint is longer than this, in bytes (1 MiB).
+const LIMIT: usize = 1 << 20;
+
+/// What must survive a restart so that an upload can go on: where it is, and what it is of.
+///
+/// The offset is not in it, for the server knows it better. Neither are credentials. It does hold
+/// the upload's whole URL, which is a capability: keep the text where only its owner can read it.
+/// `Debug` leaves that out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub(crate) start: Start,
+    pub(crate) url: Uri,
+    pub(crate) length: u64,
+    pub(crate) identity: Option<String>,
+    pub(crate) spoke: bool,
+    pub(crate) expires: Option<Date>,
+    pub(crate) ending: Ending,
+}
+
+/// What the caller named. Where headers may go depends on it, and on nothing that a server said.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// Where the upload was created, and may be created again.
+    Endpoint(Uri),
+    /// The upload itself.
+    Upload(Uri),
+}
+
+impl Start {
+    pub(crate) fn uri(&self) -> &Uri {
+        match self {
+            Self::Endpoint(uri) | Self::Upload(uri) => uri,
+        }
+    }
+}
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Endpoint(_) => "Endpoint",
+            Self::Upload(_) => "Upload",
+        };
+        write!(f, "{name}({})", reference::redacted(self.uri()))
+    }
+}
+
+/// What became of the request that would have completed the upload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was not sent, or did not count.
+    #[default]
+    Open,
+    /// It was acknowledged, but without an offset: a HEAD is to show that all bytes are there.
+    Acknowledged,
+    /// Its last byte was handed over, and no answer is known.
+    Unsettled,
+    /// It was refused after its last byte was handed over.
+    Refused(StatusCode, String),
+}
+
+impl Checkpoint {
+    /// Where the upload was created; `None` where only its URL was ever known.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Uri> {
+        match &self.start {
+            Start::Endpoint(endpoint) => Some(endpoint),
+            Start::Upload(_) => None,
+        }
+    }
+
+    /// The upload's URL.
+    #[must_use]
+    pub fn url(&self) -> UploadUrl {
+        UploadUrl::new(self.url.clone())
+    }
+
+    /// The length of the whole, in bytes, where it is known.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        Some(self.length)
+    }
+
+    /// What identified the source, in the caller's words ([`Config::identity`](crate::Config::identity)).
+    #[must_use]
+    pub fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
+
+    /// When the server will drop the unfinished upload, by its own clock.
+    #[must_use]
+    pub fn expires(&self) -> Option<Date> {
+        self.expires
+    }
+
+    /// The checkpoint as text, which [`FromStr`] reads. It holds the upload's whole URL.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{HEADER}\n");
+        let mut line = |name: &str, value: &str| {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name} {value}");
+        };
+        match &self.start {
+            Start::Endpoint(endpoint) => line("endpoint", &endpoint.to_string()),
+            Start::Upload(upload) => line("upload", &upload.to_string()),
+        }
+        line("url", &self.url.to_string());
+        line("length", &self.length.to_string());
+        if let Some(identity) = &self.identity {
+            line("identity", &encode(identity));
+        }
+        line("spoke", if self.spoke { "yes" } else { "no" });
+        if let Some(expires) = self.expires {
+            line("expires", &expires.unix_seconds().to_string());
+        }
+        match &self.ending {
+            Ending::Open => (),
+            Ending::Acknowledged => line("ending", "acknowledged"),
+            Ending::Unsettled => line("ending", "unsettled"),
+            Ending::Refused(status, words) => line(
+                "ending",
+                &format!("refused {} {}", status.as_u16(), encode(words)),
+            ),
+        }
+        let seal = fnv1a(text.as_bytes());
+        let _ = writeln!(text, "end {seal:016x}");
+        text
+    }
+}
+
+impl fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("url", &self.url())
+            .field("length", &self.length)
+            .field("expires", &self.expires)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The text is no checkpoint.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// It is of a version that this release does not know, or no checkpoint at all.
+    #[error("not a checkpoint of a version known here")]
+    Version,
+    /// It was truncated or changed.
+    #[error("the checkpoint is damaged")]
+    Damaged,
+    /// A line is missing, doubled, out of order, or makes no sense.
+    #[error("the checkpoint's line '{0}' makes no sense")]
+    Line(&'static str),
+}
+
+impl FromStr for Checkpoint {
+    type Err = CheckpointError;
+
+    fn from_str(text: &str) -> Result<Self, CheckpointError> {
+        if text.len() > LIMIT {
+            return Err(CheckpointError::Damaged);
+        }
+        let rest = text
+            .strip_prefix(HEADER)
+            .and_then(|rest| rest.strip_prefix('\n'))
+            .ok_or(CheckpointError::Version)?;
+        let lines = rest
+            .len()
+            .checked_sub(SEAL_LINE)
+            .and_then(|end| rest.split_at_checked(end));
+        let (lines, seal) = lines.ok_or(CheckpointError::Damaged)?;
+        let sealed = &text.as_bytes()[..text.len() - SEAL_LINE];
+        if seal != format!("end {:016x}\n", fnv1a(sealed)) {
+            return Err(CheckpointError::Damaged);
+        }
+
+        let mut lines = Lines(lines);
+        let checkpoint = Self {
+            start: match lines.read("endpoint", url)? {
+                Some(endpoint) => Start::Endpoint(endpoint),
+                None => {
+                    let upload = lines.read("upload", url)?;
+                    Start::Upload(upload.ok_or(CheckpointError::Line("endpoint"))?)
+                }
+            },
+            url: lines
+                .read("url", url)?
+                .ok_or(CheckpointError::Line("url"))?,
+            length: lines
+                .read("length", number)?
+                .ok_or(CheckpointError::Line("length"))?,
+            identity: lines.read("identity", decode)?,
+            spoke: lines
+                .read("spoke", yes_or_no)?
+                .ok_or(CheckpointError::Line("spoke"))?,
+            expires: lines.read("expires", |value| {
+                number(value).map(Date::from_unix_seconds)
+            })?,
+            ending: lines.read("ending", ending)?.unwrap_or_default(),
+        };
+        if lines.0.is_empty() {
+            Ok(checkpoint)
+        } else {
+            Err(CheckpointError::Line("end"))
+        }
+    }
+}
+
+/// `end `, sixteen digits, a newline.
+const SEAL_LINE: usize = 4 + 16 + 1;
+
+/// The lines that are left.
+struct Lines<'a>(&'a str);
+
+impl Lines<'_> {
+    /// The next line's value, if the line has this name.
+    fn read<T>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, CheckpointError> {
+        let Some(rest) = self
+            .0
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix(' '))
+        else {
+            return Ok(None);
+        };
+        let (line, rest) = rest.split_once('\n').ok_or(CheckpointError::Line(name))?;
+        self.0 = rest;
+        value(line).map(Some).ok_or(CheckpointError::Line(name))
+    }
+}
+
+fn url(value: &str) -> Option<Uri> {
+    match reference::endpoint(value) {
+        // As it was printed and no other way: a checkpoint is no place for new spellings.
+        Ok((uri, None)) => {
+            let text = uri.to_string();
+            (text == value).then_some(uri)
+        }
+        _ => None,
+    }
+}
+
+fn number(value: &str) -> Option<u64> {
+    integer::parse(value.as_bytes()).filter(|n| n.to_string() == value)
+}
+
+fn yes_or_no(value: &str) -> Option<bool> {
+    match value {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn ending(value: &str) -> Option<Ending> {
+    match value {
+        "acknowledged" => return Some(Ending::Acknowledged),
+        "unsettled" => return Some(Ending::Unsettled),
+        _ => (),
+    }
+    let (status, words) = value.strip_prefix("refused ")?.split_once(' ')?;
+    let status = u16::try_from(number(status)?).ok()?;
+    Some(Ending::Refused(
+        StatusCode::from_u16(status).ok()?,
+        decode(words)?,
+    ))
+}
+
+/// Percent-encodes what is not visible ASCII.
+fn encode(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            line.push(char::from(byte));
+        } else {
+            let _ = write!(line, "%{byte:02X}");
+        }
+    }
+    line
+}
+
+/// What [`encode`] made, and nothing else.
+fn decode(line: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(line.len());
+    let mut rest = line.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            u8::try_from(digit()? * 16 + digit()?).ok()?
+        } else {
+            byte
+        });
+    }
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|text| encode(text) == line)
+}
+
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Checkpoint {
+        Checkpoint {
+            start: Start::Endpoint(Uri::from_static("https://example.org/files/")),
+            url: Uri::from_static("https://example.org/files/24e533?key=a,b"),
+            length: u64::MAX,
+            identity: Some("5 bytes\nend 0\u{202e}%".to_owned()),
+            spoke: true,
+            expires: Some(Date::from_unix_seconds(1_700_000_000)),
+            ending: Ending::Refused(StatusCode::UNPROCESSABLE_ENTITY, "no\r\ngood".to_owned()),
+        }
+    }
+
+    fn sealed(body: &str) -> String {
+        format!("{body}end {:016x}\n", fnv1a(body.as_bytes()))
+    }
+
+    // I9.
+    #[test]
+    fn what_is_printed_is_parsed_to_the_same() {
+        let bare = Checkpoint {
+            start: Start::Upload(Uri::from_static("https://example.org/files/5")),
+            identity: None,
+            spoke: false,
+            expires: None,
+            ending: Ending::Open,
+            ..full()
+        };
+        let empty_words = Checkpoint {
+            identity: Some(String::new()),
+            ending: Ending::Refused(StatusCode::BAD_REQUEST, String::new()),
+            ..full()
+        };
+        let unsettled = Checkpoint {
+            ending: Ending::Unsettled,
+            ..full()
+        };
+        let acknowledged = Checkpoint {
+            ending: Ending::Acknowledged,
+            ..full()
+        };
+        for checkpoint in [full(), bare, empty_words, unsettled, acknowledged] {
+            let text = checkpoint.to_text();
+            assert_eq!(text.parse(), Ok(checkpoint), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_text_is_as_documented() {
+        assert_eq!(
+            full().to_text().lines().collect::<Vec<_>>(),
+            [
+                "tus-checkpoint 1",
+                "endpoint https://example.org/files/",
+                "url https://example.org/files/24e533?key=a,b",
+                "length 18446744073709551615",
+                "identity 5%20bytes%0Aend%200%E2%80%AE%25",
+                "spoke yes",
+                "expires 1700000000",
+                "ending refused 422 no%0D%0Agood",
+                &format!("end {:016x}", {
+                    let text = full().to_text();
+                    fnv1a(&text.as_bytes()[..text.len() - SEAL_LINE])
+                }),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_truncation_and_every_changed_byte_is_seen() {
+        let text = full().to_text();
+        for end in 0..text.len() {
+            assert!(text[..end].parse::<Checkpoint>().is_err(), "cut at {end}");
+        }
+        for at in 0..text.len() {
+            for new in [b'0', b'z', b'\n', b' '] {
+                let mut bytes = text.clone().into_bytes();
+                if bytes[at] != new {
+                    bytes[at] = new;
+                    let changed = String::from_utf8(bytes).unwrap();
+                    assert!(changed.parse::<Checkpoint>().is_err(), "{changed}");
+                }
+            }
+        }
+        assert!(format!("{text}x").parse::<Checkpoint>().is_err());
+        assert!("".parse::<Checkpoint>().is_err());
+        assert!(
+            "tus-checkpoint 1\né"
+                .repeat(3)
+                .parse::<Checkpoint>()
+                .is_err()
+        );
+    }
+
+    // A text with a right seal is still not trusted: S2, S3, S5.
+    #[test]
+    fn sealed_nonsense_is_refused() {
+        for (lines, line) in [
+            ("endpoint http://h/\nlength 5\nspoke no\n", "url"),
+            ("endpoint http://h/\nurl http://h/a\nspoke no\n", "length"),
+            ("endpoint http://h/\nurl http://h/a\nlength 5\n", "spoke"),
+            (
+                "endpoint http://h/\nurl http://u:p@h/a\nlength 5\nspoke no\n",
+                "url",
+            ),
+            (
+                "endpoint http://h/\nurl ftp://h/a\nlength 5\nspoke no\n",
+                "url",
+            ),
+            (
+                "endpoint http://h/\nurl http://127.1/a\nlength 5\nspoke no\n",
+                "url",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a b\nlength 5\nspoke no\n",
+                "url",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength +5\nspoke no\n",
+                "length",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 05\nspoke no\n",
+                "length",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nspoke maybe\n",
+                "spoke",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nidentity %\nspoke no\n",
+                "identity",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nidentity a b\nspoke no\n",
+                "identity",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nspoke no\nending refused 99 x\n",
+                "ending",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nspoke no\nending done\n",
+                "ending",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nspoke no\nspoke no\n",
+                "end",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nurl http://h/b\nlength 5\nspoke no\n",
+                "length",
+            ),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nspoke no\nfuture 1\n",
+                "end",
+            ),
+            ("url http://h/a\nlength 5\nspoke no\n", "endpoint"),
+            (
+                "upload http://h/?a b\nurl http://h/a\nlength 5\nspoke no\n",
+                "upload",
+            ),
+            (
+                "endpoint http://h/\nupload http://h/a\nurl http://h/a\nlength 5\nspoke no\n",
+                "url",
+            ),
+        ] {
+            assert_eq!(
+                sealed(&format!("{HEADER}\n{lines}")).parse::<Checkpoint>(),
+                Err(CheckpointError::Line(line)),
+                "{lines}"
+            );
+        }
+        assert_eq!(
+            sealed("tus-checkpoint 2\n").parse::<Checkpoint>(),
+            Err(CheckpointError::Version)
+        );
+    }
+
+    // S4.
+    #[test]
+    fn a_mebibyte_is_read_and_no_more() {
+        let of = |size: usize| {
+            let text = |identity: &str| {
+                let lines = format!(
+                    "endpoint http://h/\nurl http://h/a\nlength 5\nidentity {identity}\nspoke no\n"
+                );
+                sealed(&format!("{HEADER}\n{lines}"))
+            };
+            text(&"x".repeat(size - text("").len()))
+        };
+        assert!(of(1 << 20).parse::<Checkpoint>().is_ok());
+        assert_eq!(
+            of((1 << 20) + 1).parse::<Checkpoint>(),
+            Err(CheckpointError::Damaged)
+        );
+    }
+
+    // S3.
+    #[test]
+    fn debug_keeps_the_capability() {
+        let shown = format!("{:?}", full());
+        assert!(!shown.contains("key"), "{shown}");
+        assert!(!shown.contains("5 bytes"), "{shown}");
+    }
+}

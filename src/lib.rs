@@ -1,0 +1,155 @@
+//! Resumable uploads ([tus 1.0.0](https://tus.io/protocols/resumable-upload)) as a sans-IO state
+//! machine.
+//!
+//! A [`Machine`] emits [`http::Request`]s and consumes [`http::Response`]s. It creates the upload,
+//! asks for the offset, sends the bytes, and recovers from whatever comes between. It has no clock,
+//! no randomness, no threads, no sockets and no files: all of these come in as arguments. So it
+//! runs in any runtime and over any HTTP stack, and the same inputs give the same outputs, byte for
+//! byte.
+//!
+//! Whoever wants an upload and not a transport takes one of the adapters: `tus-ureq`, or the `tus`
+//! command. The machines are [`Upload`], which begins [at an endpoint](Upload::create),
+//! [at an upload's URL](Upload::append) or [where an earlier run ended](Upload::resume), and
+//! [`Inspect`].
+//!
+//! # The contract
+//!
+//! **Poll until [`Output::Wait`] or [`Output::Done`], carrying out each output; then give it an
+//! input or let the time come; poll again.** Nothing else has an order.
+//!
+//! A [`Duty`] is carried out and answered with its [`DutyId`]. The body of a request is a
+//! [range](Body) of the source: the machine never holds a byte of the file, and to try again copies
+//! nothing.
+//!
+//! # A run loop
+//!
+//! This one does one thing at a time, so there is never anything to [stop](Output::Stop), and it
+//! counts no bytes, so the machine grants it a [least speed](Timeouts::least_speed) of 16 KiB/s. The
+//! README has one with its transport.
+//!
+//! ```
+//! use std::time::Instant;
+//! use tus_proto::{Answer, Duty, Error, Input, Machine, Output, Tick};
+//!
+//! fn run<M: Machine>(
+//!     mut machine: M,
+//!     mut carry_out: impl FnMut(Duty) -> Answer,
+//! ) -> Result<M::Success, Error> {
+//!     let epoch = Instant::now();
+//!     loop {
+//!         let now = Tick(epoch.elapsed());
+//!         match machine.poll(now) {
+//!             Output::Begin(id, duty) => {
+//!                 let answer = carry_out(duty);
+//!                 machine.handle(Tick(epoch.elapsed()), Input::Answer(id, answer));
+//!             }
+//!             Output::Stop(_) => (),
+//!             Output::Event(event) => eprintln!("{event:?}"),
+//!             Output::Wait(Some(until)) => std::thread::sleep(until - now),
+//!             Output::Wait(None) => unreachable!("every duty is answered at once"),
+//!             Output::Done(result) => return result,
+//!         }
+//!     }
+//! }
+//! #
+//! # use bytes::Bytes;
+//! # use http::{Method, Response};
+//! # use tus_proto::{Config, Upload};
+//! #
+//! # let source = b"hello world";
+//! # let mut stored = Vec::new();
+//! # let upload = Upload::create("https://example.org/files/", 11, &Config::default())?;
+//! # let done = run(upload, |duty| match duty {
+//! #     Duty::Exchange(request, _) => {
+//! #         let range = request.body().start as usize..request.body().end as usize;
+//! #         stored.extend_from_slice(&source[range]);
+//! #         let response = match *request.method() {
+//! #             Method::POST => Response::builder().status(201).header("location", "/files/a"),
+//! #             _ => Response::builder().status(204).header("upload-offset", stored.len()),
+//! #         };
+//! #         Answer::Response(response.body(Bytes::new()).unwrap())
+//! #     }
+//! #     _ => Answer::Saved,
+//! # });
+//! # assert_eq!(done.unwrap().url.expose(), "https://example.org/files/a");
+//! # assert_eq!(stored, source);
+//! # Ok::<(), tus_proto::Misuse>(())
+//! ```
+//!
+//! # An upload
+//!
+//! ```text
+//! Create ──201, Location──▶ save ──▶ Append ──offset = length──▶ Done
+//!   │  ▲                              │  ▲ │
+//!   │  └──gone, allowed───────────────┤  │ ├─2xx without offset─────▶ Probe
+//!   │                                 │  │ └─lost, 5xx──▶ wait ────▶ Probe
+//!   └─transient─▶ wait                │  └───────── offset ───────────┘
+//!                                     └─refused──▶ Error, with a checkpoint whenever the URL is good
+//! ```
+//!
+//! What may follow on each request, checked against the machine by a test:
+//!
+//! ```text
+//! Append    -> Append, Authorize, Done, Error, Probe, Terminate
+//! Authorize -> Error, Probe, Terminate
+//! Create    -> Append, Authorize, Create, Done, Error
+//! Probe     -> Append, Authorize, Create, Done, Error, Probe, Terminate
+//! Terminate -> Authorize, Error, Terminate
+//! ```
+//!
+//! The table of every state and every event, with its outcome, is `tests/core/states.txt`.
+//!
+//! # What holds
+//!
+//! - The server ends with exactly the source's bytes, or the caller gets an error. After a lost
+//!   exchange only the server's own word counts, so a `HEAD` comes before the next byte.
+//! - A success is [acknowledged](Completion::Acknowledged) or [observed](Completion::Observed), and
+//!   says which. A refusal that reached the client is never turned into a success.
+//! - Whatever must survive a restart is [saved](Duty::Save) before anything else is sent.
+//! - Everything is bounded: attempts, redirects, requests without progress, waits.
+//! - What the caller's [headers](Config::headers) say goes to the caller's own origin alone, and
+//!   nothing is ever sent in the clear that began on https.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+mod call;
+mod checkpoint;
+mod chunk;
+mod config;
+mod credentials;
+mod error;
+mod event;
+mod lane;
+mod line;
+mod machine;
+mod retry;
+mod tick;
+mod transfer;
+mod upload;
+mod url;
+mod verdict;
+mod wire;
+
+pub use call::{Inspect, Inspected};
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use config::{Authorize, AuthorizePredicate, Config, RetryPolicy, Timeouts};
+pub use credentials::{Foreign, Origin, Refusal};
+pub use error::{
+    Cause, Conflict, Deadline, Error, Failure, FailureKind, Hint, Limit, Misuse, Op, Place,
+    Violation,
+};
+pub use event::Event;
+pub use machine::{
+    Algorithm, Answer, Body, Cancel, Duty, DutyId, Input, MAX_ANSWER_BODY, Machine, Output, Terms,
+};
+pub use tick::Tick;
+pub use upload::{Completion, Upload, Uploaded};
+pub use url::UploadUrl;
+pub use wire::date::Date;
+pub use wire::metadata::{Metadata, MetadataError};
+pub use wire::reference::ReferenceError;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

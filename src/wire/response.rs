@@ -1,0 +1,137 @@
+//! What the server's fields and words mean. Stateless; what to do about them is `verdict`'s.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, Response, StatusCode, Uri};
+
+use super::date::Date;
+use super::{field, integer, name, reference, words};
+
+/// How many bytes the server has.
+pub(crate) fn offset(headers: &HeaderMap) -> Option<u64> {
+    field::integer(headers, &name::UPLOAD_OFFSET).value()
+}
+
+/// How many bytes the whole has.
+pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
+    field::integer(headers, &name::UPLOAD_LENGTH).value()
+}
+
+/// When the unfinished upload will be dropped.
+pub(crate) fn expires(headers: &HeaderMap) -> Option<Date> {
+    Date::parse(field::single(headers, &name::UPLOAD_EXPIRES).value()?)
+}
+
+/// The server's own time.
+pub(crate) fn date(headers: &HeaderMap) -> Option<Date> {
+    Date::parse(field::single(headers, &DATE).value()?)
+}
+
+/// Where the upload is, or where to ask.
+pub(crate) fn location(headers: &HeaderMap) -> Option<&[u8]> {
+    field::single(headers, &LOCATION).value()
+}
+
+/// Whether it is a tus server that answers, of whatever version.
+pub(crate) fn names_tus(headers: &HeaderMap) -> bool {
+    headers.contains_key(name::TUS_RESUMABLE)
+}
+
+/// The version that the answer is in, if it is not ours. Servers and proxies leave it out.
+pub(crate) fn other_version(headers: &HeaderMap) -> Option<String> {
+    match field::single(headers, &name::TUS_RESUMABLE).value() {
+        Some(version) if version != name::VERSION.as_bytes() => {
+            Some(words::escape(&String::from_utf8_lossy(version)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether this is the final upload of a concatenation, whose offset may be missing.
+pub(crate) fn is_final(headers: &HeaderMap) -> bool {
+    field::single(headers, &name::UPLOAD_CONCAT)
+        .value()
+        .is_some_and(|value| value.starts_with(b"final"))
+}
+
+/// How long the server wants to be left alone. A date counts from the answer's own `Date`, for
+/// nobody here knows the time; what is garbage, negative or zero is not a wish.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = field::single(headers, &RETRY_AFTER).value()?;
+    let wait = match integer::parse(value) {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => Date::parse(value)?.saturating_since(date(headers)?),
+    };
+    (!wait.is_zero()).then_some(wait)
+}
+
+/// The server's words, fit for a message.
+pub(crate) fn said(answer: &Response<Bytes>) -> String {
+    words::words(answer.headers().get(CONTENT_TYPE), answer.body())
+}
+
+/// The server's words on a refusal, and what its fields add to them. `base` is the URL that answered.
+pub(crate) fn refusal(base: &Uri, answer: &Response<Bytes>) -> String {
+    let headers = answer.headers();
+    let mut said = said(answer);
+    let mut add = |more: String| {
+        if !said.is_empty() {
+            said.push_str("; ");
+        }
+        said.push_str(&more);
+    };
+    match answer.status() {
+        StatusCode::PRECONDITION_FAILED => {
+            let versions = field::list(headers, &name::TUS_VERSION);
+            let versions: Vec<_> = versions
+                .into_iter()
+                .map(|version| words::escape(&String::from_utf8_lossy(version)))
+                .collect();
+            if !versions.is_empty() {
+                add(format!("it speaks tus {}", versions.join(", ")));
+            }
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            if let Some(limit) = field::integer(headers, &name::TUS_MAX_SIZE).value() {
+                add(format!("its limit is {limit} bytes"));
+            }
+        }
+        status if status.is_redirection() => {
+            let target = location(headers).map(|location| reference::resolve(base, location));
+            if let Some(Ok(target)) = target {
+                add(format!("it redirects to {}", reference::redacted(&target)));
+            }
+        }
+        _ => (),
+    }
+    said
+}
+
+/// Whether a 400 says that the request was broken off or displaced on its way, not wrong. These
+/// are tusd's codes.
+pub(crate) fn broken_off(answer: &Response<Bytes>) -> bool {
+    const CODES: [&[u8]; 3] = [
+        b"ERR_UPLOAD_INTERRUPTED",
+        b"ERR_UNEXPECTED_EOF",
+        b"Request aborted due to lock acquired",
+    ];
+    CODES.iter().any(|code| contains(answer.body(), code))
+}
+
+/// Whether a 413 is about the whole upload and not about this request.
+pub(crate) fn upload_too_large(answer: &Response<Bytes>, length: Option<u64>) -> bool {
+    let limit = field::integer(answer.headers(), &name::TUS_MAX_SIZE).value();
+    limit
+        .zip(length)
+        .is_some_and(|(limit, length)| limit < length)
+        || contains(answer.body(), b"ERR_MAX_SIZE_EXCEEDED")
+        || contains(answer.body(), b"ERR_SIZE_EXCEEDED")
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
+}

@@ -1,0 +1,31 @@
+//! The core's tests: one file per request, and one per theme.
+//!
+//! Numbers such as "C4" or "§4, 6" are those of the project's protocol notes.
+
+#![allow(
+    unreachable_pub,
+    reason = "one binary, whose modules are for each other"
+)]
+
+mod append;
+mod cancel;
+mod chaos;
+mod create;
+mod endings;
+mod probe;
+mod redirects;
+mod resume;
+mod scenario;
+mod states;
+mod time;
+
+// R10: what a driver hands from thread to thread.
+const _: () = {
+    const fn sent<T: Send + 'static>() {}
+    sent::<tus_proto::Upload>();
+    sent::<tus_proto::Inspect>();
+    sent::<tus_proto::Error>();
+    sent::<tus_proto::Checkpoint>();
+    sent::<tus_proto::Output<tus_proto::Uploaded>>();
+    sent::<tus_proto::Input>();
+};

@@ -1,0 +1,82 @@
+//! What a [tus](https://tus.io) client is tested against.
+//!
+//! - [`Server`] is a strict tus 1.0.0 server without I/O: a request goes in, a response comes out,
+//!   or a body goes in piece by piece and may break off. [`Quirk`]s make it behave like the less
+//!   strict servers that are out there, and its [log](Server::log) says what the client did.
+//! - [`Fault`] is what can happen to one exchange, [`FaultPlan`] to a run of them, by script or by
+//!   seed; [`Server::exchange`] carries both out in memory, and [`VirtualClock`] gives such a
+//!   simulation its time.
+//! - [`Loopback`] is the same server on a port of 127.0.0.1, [`Proxy`] a line to any server that
+//!   resets, stalls and delays at given byte counts, and [`Scripted`] a peer that says exactly the
+//!   bytes it was told to, for all that no HTTP server would do.
+//!
+//! Nothing here is asynchronous: sockets are served by plain threads, which end when their owner is
+//! dropped.
+//!
+//! # In memory
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::Request;
+//! use tus_testkit::{Options, Server};
+//!
+//! let mut server = Server::new(Options::default());
+//!
+//! let create = Request::post("/files/")
+//!     .header("Tus-Resumable", "1.0.0")
+//!     .header("Content-Length", "0")
+//!     .header("Upload-Length", "5")
+//!     .body(Bytes::new())
+//!     .unwrap();
+//! let created = server.handle(create);
+//! assert_eq!(created.status(), 201);
+//! let location = created.headers()["location"].to_str().unwrap();
+//!
+//! let append = Request::patch(location)
+//!     .header("Tus-Resumable", "1.0.0")
+//!     .header("Content-Length", "5")
+//!     .header("Content-Type", "application/offset+octet-stream")
+//!     .header("Upload-Offset", "0")
+//!     .body(Bytes::from_static(b"hello"))
+//!     .unwrap();
+//! assert_eq!(server.handle(append).status(), 204);
+//! assert_eq!(server.upload(location).unwrap().content(), b"hello");
+//! ```
+//!
+//! # On a socket, behind a line that breaks
+//!
+//! ```
+//! use tus_testkit::{Line, Loopback, Options, Proxy, Server, Trouble};
+//!
+//! let loopback = Loopback::start(Server::new(Options::default()));
+//! let proxy = Proxy::start(
+//!     loopback.address(),
+//!     Line { troubles: vec![(100_000, Trouble::Reset), (300_000, Trouble::Reset)], ..Line::default() },
+//! );
+//! let endpoint = proxy.url("/files/");
+//! // … upload to `endpoint`, then look at `loopback.server()` and `proxy.cuts()`.
+//! # drop(endpoint);
+//! ```
+
+mod fault;
+mod http1;
+mod location;
+mod loopback;
+mod names;
+mod port;
+mod proxy;
+mod quirk;
+mod scripted;
+mod server;
+mod time;
+mod upload;
+
+pub use fault::{Ending, Fault, FaultPlan, Outcome, Rates, Reach, SplitMix64};
+pub use location::Location;
+pub use loopback::Loopback;
+pub use proxy::{Line, Proxy, Trouble};
+pub use quirk::Quirk;
+pub use scripted::{Scripted, Step};
+pub use server::{Begun, Extension, Options, Reading, Record, Server};
+pub use time::VirtualClock;
+pub use upload::Upload;
