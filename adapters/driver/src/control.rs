@@ -1,0 +1,244 @@
+//! One exchange, seen from the transport and from the driver.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tus_proto::{Body, DutyId, Failure, Terms};
+
+use crate::run::Message;
+
+/// An HTTP stack, as far as an upload needs it: one exchange at a time, blocking.
+///
+/// Exchanges run on threads of the driver's, several at once if there are several uploads.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends the request and brings the answer.
+    ///
+    /// It follows no redirect, retries nothing, decodes nothing, and no status is an error. Header
+    /// fields go out as they are. `body` gives exactly the bytes of the request's range, then its
+    /// end; where the range is empty there is no body. When `body` fails, the exchange is to end
+    /// without another byte, and whatever is returned then is overruled by what the source said.
+    ///
+    /// Of the answer's body no more than [`MAX_ANSWER_BODY`](tus_proto::MAX_ANSWER_BODY) bytes are
+    /// wanted. Once the head is there, the answer is returned, even if its body fails; a transport
+    /// that waits for the body says so with [`Control::answered`].
+    ///
+    /// A transport that knows what it has taken of the body says so with [`Control::sent`], or by
+    /// reading the body through [`Control::counted`]. One that cannot be stopped while it reads or
+    /// writes should at least keep the time limits in `terms`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotSent`](tus_proto::FailureKind::NotSent) only where the server cannot have seen the
+    /// request; [`Hopeless`](tus_proto::FailureKind::Hopeless) where trying again cannot help;
+    /// otherwise [`Lost`](tus_proto::FailureKind::Lost). The message must hold no secret.
+    fn exchange(
+        &self,
+        request: Request<Body>,
+        terms: &Terms,
+        body: &mut dyn Read,
+        control: &Control,
+    ) -> Result<Response<Bytes>, Failure>;
+}
+
+/// What a transport tells of an exchange while it goes on, and hears of its end.
+pub struct Control {
+    id: DutyId,
+    exchange: Arc<Exchange>,
+    driver: Sender<Message>,
+}
+
+impl Control {
+    pub(crate) fn new(id: DutyId, exchange: Arc<Exchange>, driver: Sender<Message>) -> Self {
+        Self {
+            id,
+            exchange,
+            driver,
+        }
+    }
+
+    /// One that nobody listens to and nobody stops: for trying a transport without a driver.
+    #[must_use]
+    pub fn detached() -> Self {
+        let id = DutyId { lane: 0, serial: 0 };
+        Self::new(id, Arc::default(), channel().0)
+    }
+
+    /// How many bytes of the body the transport has taken in all. It is said before they are
+    /// written. `sent(0)` at the start means "I will report": a transport that cannot tell never
+    /// says it, and is then given time by the body's length alone.
+    pub fn sent(&self, bytes: u64) {
+        self.exchange.sent(bytes);
+    }
+
+    /// The body, with each byte that is read from it counted as [sent](Self::sent). For stacks that
+    /// read no further ahead than they write.
+    pub fn counted<'a>(&'a self, body: &'a mut dyn Read) -> Counted<'a> {
+        self.sent(0);
+        Counted {
+            body,
+            control: self,
+            taken: 0,
+        }
+    }
+
+    /// The head of the answer is there, and its body is still to be read. The head is a fact even if
+    /// the body never comes: it is what counts if the exchange fails now, or takes too long.
+    pub fn answered(&self, head: &Response<()>) {
+        self.exchange.answered(head);
+    }
+
+    /// An interim response (1xx) came.
+    pub fn interim(&self, response: Response<()>) {
+        // Without a driver nobody needs to know.
+        let _ = self.driver.send(Message::Interim(self.id, response));
+    }
+
+    /// Whether the exchange is to end now.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.exchange.stopped()
+    }
+
+    /// Runs `end` when the exchange is stopped, on the driver's thread, or at once if it was
+    /// stopped already. It must not block: close a socket, send a signal. It is dropped unused when
+    /// the exchange has returned.
+    pub fn on_stop(&self, end: impl FnOnce() + Send + 'static) {
+        self.exchange.on_stop(Box::new(end));
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("id", &self.id)
+            .field("stopped", &self.stopped())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A body that counts as [sent](Control::sent) what is read from it.
+pub struct Counted<'a> {
+    body: &'a mut dyn Read,
+    control: &'a Control,
+    taken: u64,
+}
+
+impl Counted<'_> {
+    /// How many bytes were read.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.body.read(buf)?;
+        self.taken = self.taken.saturating_add(read as u64);
+        self.control.sent(self.taken);
+        Ok(read)
+    }
+}
+
+impl fmt::Debug for Counted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted")
+            .field("taken", &self.taken)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What driver and worker share of one exchange.
+#[derive(Default)]
+pub(crate) struct Exchange {
+    stopped: AtomicBool,
+    /// One more than the bytes sent; 0 as long as the transport says nothing.
+    sent: AtomicU64,
+    stops: Mutex<Vec<Stop>>,
+    source: Mutex<Option<Failure>>,
+    head: Mutex<Option<Response<()>>>,
+}
+
+type Stop = Box<dyn FnOnce() + Send>;
+
+impl Exchange {
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.sent
+            .fetch_max(bytes.saturating_add(1), Ordering::SeqCst);
+    }
+
+    /// How many bytes the transport has taken; `None`: it does not say.
+    pub(crate) fn count(&self) -> Option<u64> {
+        self.sent.load(Ordering::SeqCst).checked_sub(1)
+    }
+
+    fn on_stop(&self, stop: Stop) {
+        let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.stopped() {
+            drop(stops);
+            stop();
+        } else {
+            stops.push(stop);
+        }
+    }
+
+    /// Hands over nothing more, and then tells the transport.
+    pub(crate) fn stop(&self) {
+        let stops = {
+            let mut stops = self.stops.lock().unwrap_or_else(PoisonError::into_inner);
+            self.stopped.store(true, Ordering::SeqCst);
+            std::mem::take(&mut *stops)
+        };
+        for stop in stops {
+            // A transport's fault must not keep the driver from ending the rest.
+            if catch_unwind(AssertUnwindSafe(stop)).is_err() {
+                tracing::warn!("a transport panicked when it was stopped");
+            }
+        }
+    }
+
+    /// The exchange has returned: there is nothing left to stop.
+    pub(crate) fn over(&self) {
+        let stops = std::mem::take(&mut *self.stops.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(stops);
+    }
+
+    fn answered(&self, head: &Response<()>) {
+        let mut copy = Response::new(());
+        *copy.status_mut() = head.status();
+        *copy.version_mut() = head.version();
+        *copy.headers_mut() = head.headers().clone();
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = Some(copy);
+    }
+
+    /// The answer, as far as it is there, without its body.
+    pub(crate) fn head(&self) -> Option<Response<Bytes>> {
+        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(head.take()?.map(|()| Bytes::new()))
+    }
+
+    /// The source failed: that overrules what the transport makes of it.
+    pub(crate) fn source_failed(&self, failure: Failure) {
+        self.source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(failure);
+    }
+
+    pub(crate) fn source_failure(&self) -> Option<Failure> {
+        self.source
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
