@@ -1,0 +1,253 @@
+//! Whole uploads over lines that break.
+
+use std::thread;
+use std::time::Duration;
+
+use tus_driver::{Canceller, Error};
+use tus_proto::{Cancel, Event};
+use tus_testkit::{
+    FaultPlan, Line, Loopback, Options, Proxy, Rates, Scripted, Server, Step, Trouble,
+};
+use tus_ureq::{Client, ureq};
+
+use crate::peer::{Watched, bytes, clients};
+
+const MIB: usize = 1 << 20;
+
+fn content(loopback: &Loopback) -> Vec<u8> {
+    let server = loopback.server();
+    let uploads: Vec<_> = server.uploads().collect();
+    assert_eq!(uploads.len(), 1);
+    uploads[0].content().to_vec()
+}
+
+#[test]
+fn an_upload_arrives_over_one_connection() {
+    for client in clients() {
+        for length in [0, 1, 100_000, 3 * MIB] {
+            let loopback = Loopback::start(Server::new(Options::default()));
+            let proxy = Proxy::start(loopback.address(), Line::default());
+            client
+                .upload(proxy.url("/files/"))
+                .send(bytes(length))
+                .unwrap();
+            assert!(content(&loopback) == bytes(length), "{length}");
+            assert_eq!(proxy.connections(), 1);
+        }
+    }
+}
+
+#[test]
+fn cuts_are_survived() {
+    for client in clients() {
+        let loopback = Loopback::start(Server::new(Options::default()));
+        let line = Line {
+            troubles: vec![
+                (100_000, Trouble::Reset),
+                (1_000_000, Trouble::Reset),
+                (2_000_000, Trouble::LoseAnswer),
+            ],
+            ..Line::default()
+        };
+        let proxy = Proxy::start(loopback.address(), line);
+        client
+            .upload(proxy.url("/files/"))
+            .config(|config| config.retry.base = Duration::from_millis(1))
+            .send(bytes(3 * MIB))
+            .unwrap();
+        assert!(content(&loopback) == bytes(3 * MIB));
+        assert!(proxy.cuts() >= 2);
+    }
+}
+
+#[test]
+fn a_rough_line_is_survived() {
+    let rates = Rates {
+        refuse: 70,
+        lose_request: 70,
+        cut: 200,
+        lose_answer: 100,
+        span: 300_000,
+        ..Rates::calm()
+    };
+    for seed in 0..20 {
+        let loopback = Loopback::start(Server::new(Options::default()));
+        loopback.set_faults(FaultPlan::seeded(seed, rates.clone()).at_most(20));
+        let done = Client::new()
+            .upload(loopback.endpoint())
+            .config(|config| {
+                config.retry.base = Duration::from_millis(1);
+                config.retry.attempts = None;
+                config.request_size = Some(100_000);
+            })
+            .send(bytes(300_000))
+            .unwrap();
+        let server = loopback.server();
+        let upload = server.upload(done.url.as_uri().path()).unwrap();
+        assert!(upload.content() == bytes(300_000), "seed {seed}");
+    }
+}
+
+/// A connection on which nothing is read after this many bytes, and good ones afterwards.
+fn stalling(loopback: &Loopback) -> Proxy {
+    let line = Line {
+        troubles: vec![(100_000, Trouble::Stall)],
+        ..Line::default()
+    };
+    Proxy::start(loopback.address(), line)
+}
+
+#[test]
+fn a_server_that_stops_reading_is_left_behind() {
+    for client in clients() {
+        let loopback = Loopback::start(Server::new(Options::default()));
+        let proxy = stalling(&loopback);
+        let (source, released) = Watched::new(bytes(32 * MIB));
+        client
+            .upload(proxy.url("/files/"))
+            .config(|config| {
+                config.timeouts.stall = Duration::from_millis(500);
+                config.retry.base = Duration::from_millis(1);
+            })
+            .send(source)
+            .unwrap();
+        assert!(content(&loopback) == bytes(32 * MIB));
+        // No worker is left behind for long: the stack's own limit ends what cannot be stopped.
+        released
+            .recv_timeout(Duration::from_secs(20))
+            .unwrap_err_disconnected();
+    }
+}
+
+trait Disconnected {
+    fn unwrap_err_disconnected(self);
+}
+
+impl Disconnected for Result<(), std::sync::mpsc::RecvTimeoutError> {
+    fn unwrap_err_disconnected(self) {
+        assert_eq!(self, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
+    }
+}
+
+/// Cancels an upload to `endpoint` when this event comes.
+fn cancel_at(client: &Client, endpoint: String, at: fn(&Event) -> bool) {
+    let (source, released) = Watched::new(vec![0; 32 * MIB]);
+    let canceller = Canceller::new();
+    let error = client
+        .upload(endpoint)
+        .canceller(canceller.clone())
+        .on_event(|event| {
+            if at(event) {
+                canceller.cancel(Cancel::Keep);
+            }
+        })
+        .send(source)
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Upload(tus_proto::Error::Cancelled { .. })),
+        "{error}"
+    );
+    // The limits are a minute and more: what ends the worker is that its connection is closed.
+    released
+        .recv_timeout(Duration::from_secs(20))
+        .unwrap_err_disconnected();
+}
+
+const CREATED: &str = "HTTP/1.1 201 Created\r\nLocation: /1\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn a_cancel_closes_a_connection_that_is_not_read_from() {
+    let peer = Scripted::start([vec![
+        Step::ReadHead,
+        Step::write(CREATED),
+        Step::ReadHead,
+        Step::Hold,
+    ]]);
+    cancel_at(&Client::new(), peer.url("/files/"), |event| {
+        matches!(event, Event::Sent { .. })
+    });
+}
+
+#[test]
+fn a_cancel_closes_a_connection_that_is_not_answered_on() {
+    let peer = Scripted::start([vec![
+        Step::ReadHead,
+        Step::write(CREATED),
+        Step::ReadHead,
+        Step::Read(32 << 20),
+        Step::Hold,
+    ]]);
+    cancel_at(
+        &Client::new(),
+        peer.url("/files/"),
+        |event| matches!(event, Event::Sent { offset } if *offset == 32 << 20),
+    );
+}
+
+#[test]
+fn a_cancelled_client_is_still_of_use() {
+    let client = Client::new();
+    let peer = Scripted::start([vec![
+        Step::ReadHead,
+        Step::write(CREATED),
+        Step::ReadHead,
+        Step::Hold,
+    ]]);
+    cancel_at(&client, peer.url("/files/"), |event| {
+        matches!(event, Event::Sent { .. })
+    });
+    let loopback = Loopback::start(Server::new(Options::default()));
+    client.upload(loopback.endpoint()).send(bytes(10)).unwrap();
+}
+
+#[test]
+fn an_agent_of_the_callers_is_not_shut_down() {
+    let agent = ureq::Agent::new_with_defaults();
+    let client = Client::from(agent.clone());
+    let peer = Scripted::start([vec![
+        Step::ReadHead,
+        Step::write(CREATED),
+        Step::ReadHead,
+        Step::Hold,
+    ]]);
+    let canceller = Canceller::new();
+    let result = thread::scope(|scope| {
+        scope
+            .spawn(|| {
+                client
+                    .upload(peer.url("/files/"))
+                    .canceller(canceller.clone())
+                    .on_event(|event| {
+                        if matches!(event, Event::Sent { .. }) {
+                            canceller.cancel(Cancel::Now);
+                        }
+                    })
+                    .send(vec![0; 32 * MIB])
+            })
+            .join()
+            .unwrap()
+    });
+    assert!(result.is_err());
+    let loopback = Loopback::start(Server::new(Options::default()));
+    let status = agent
+        .get(loopback.endpoint())
+        .config()
+        .http_status_as_error(false)
+        .build()
+        .call();
+    assert!(status.is_ok(), "{status:?}");
+}
+
+#[test]
+fn an_upload_can_be_asked_after() {
+    let loopback = Loopback::start(Server::new(Options::default()));
+    let client = Client::new();
+    let done = client
+        .upload(loopback.endpoint())
+        .metadata("a", "b")
+        .send("hello")
+        .unwrap();
+    let inspected = client.inspect(done.url.expose()).send().unwrap();
+    assert_eq!(inspected.offset, Some(5));
+    client.append(done.url.expose()).send("hello").unwrap();
+}
