@@ -1,0 +1,255 @@
+//! How the command ends: the table of exit statuses, and what each error says and means.
+
+use std::fmt::{self, Write as _};
+use std::io;
+use std::process::ExitCode;
+
+use tus_driver::{Error, StoreError};
+use tus_proto::{Hint, Violation};
+
+use crate::text::Line;
+
+/// An exit status other than 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Failed = 1,
+    Usage = 2,
+    File = 3,
+    Refused = 4,
+    GaveUp = 5,
+    Unsettled = 6,
+    Protocol = 7,
+    Connection = 8,
+    Checkpoint = 9,
+    Interrupted = 130,
+}
+
+/// Every exit status, and when it comes.
+const TABLE: [(Option<Status>, &str); 11] = [
+    (None, "done"),
+    (Some(Status::Failed), "anything that no other status names"),
+    (
+        Some(Status::Usage),
+        "the command line, a URL, a header or the metadata cannot be used",
+    ),
+    (
+        Some(Status::File),
+        "the file cannot be read, or is not what it was when its upload began",
+    ),
+    (
+        Some(Status::Refused),
+        "the server refused, or it no longer has the upload",
+    ),
+    (
+        Some(Status::GaveUp),
+        "gave up: no connection, no answer or no progress; the same command tries again",
+    ),
+    (
+        Some(Status::Unsettled),
+        "all bytes went out, but the server does not call the upload complete, or nobody knows",
+    ),
+    (
+        Some(Status::Protocol),
+        "no tus server answers there, or it breaks the protocol",
+    ),
+    (
+        Some(Status::Connection),
+        "no usable connection: a refused certificate, no TLS there, a proxy that refuses",
+    ),
+    (
+        Some(Status::Checkpoint),
+        "the checkpoint is damaged, in use by another process, or cannot be stored",
+    ),
+    (
+        Some(Status::Interrupted),
+        "interrupted (Ctrl-C or SIGTERM); the same command goes on",
+    ),
+];
+
+/// The table for `--help`.
+pub(crate) fn table() -> String {
+    let mut text = String::from("Exit status:\n");
+    for (status, meaning) in TABLE {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:>5}  {meaning}", status.map_or(0, Status::code));
+    }
+    text + "\nAn upload goes on where it ended with the same command, wherever the message says so."
+}
+
+impl Status {
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        status.code().into()
+    }
+}
+
+/// Why the command ends without success: a status, and one line for stderr.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) status: Status,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(status: Status, message: impl fmt::Display) -> Self {
+        Self {
+            status,
+            message: Line(&message.to_string()).to_string(),
+        }
+    }
+
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Status::Usage, message)
+    }
+
+    /// The same command would begin anew, and not go on.
+    pub(crate) fn without_fresh(self) -> Self {
+        let goes_on = "the same command goes on";
+        Self {
+            message: self
+                .message
+                .replace(goes_on, "the same command without --fresh goes on"),
+            ..self
+        }
+    }
+
+    /// What the driver's error means here: its own words, and what to type next.
+    pub(crate) fn of(error: &Error) -> Self {
+        match error {
+            Error::Upload(ended) => Self::of_machine(ended),
+            Error::Misuse(_) | Error::Header(_) => Self::usage(error),
+            Error::Source { .. } => Self::new(Status::File, error),
+            Error::Store(StoreError::Damaged { .. } | StoreError::Mistaken { .. }) => Self::new(
+                Status::Checkpoint,
+                format_args!("{error} (--fresh does the former)"),
+            ),
+            Error::Store(StoreError::Exposed { .. }) => Self::new(
+                Status::Checkpoint,
+                format_args!("{error} (TUS_STATE_DIR names it)"),
+            ),
+            Error::Store(StoreError::Io { .. }) => Self::new(
+                Status::Checkpoint,
+                format_args!("{error}; TUS_STATE_DIR can name another folder for checkpoints"),
+            ),
+            Error::Store(_) => Self::new(Status::Checkpoint, error),
+            _ => Self::new(Status::Failed, error),
+        }
+    }
+
+    fn of_machine(error: &tus_proto::Error) -> Self {
+        use tus_proto::Error as Ended;
+
+        // One clause at most comes after the error's own words, which may hold advice as well.
+        let again = error.resumable();
+        let either = |further, anew| if again { further } else { anew };
+        let mended = either(
+            "; once that is mended, the same command goes on from here",
+            "",
+        );
+        let (status, advice) = match error {
+            Ended::Cancelled { .. } if again => {
+                return Self::new(
+                    Status::Interrupted,
+                    "interrupted; the same command goes on from here",
+                );
+            }
+            Ended::Cancelled { .. } => {
+                return Self::new(
+                    Status::Interrupted,
+                    "interrupted; there is nothing to go on from",
+                );
+            }
+            Ended::SourceChanged { .. } => {
+                let what = "the file has changed since its upload began; --fresh uploads it as it is now, and \
+                            leaves the part of the old one on the server";
+                return Self::new(Status::File, what);
+            }
+            Ended::Source { .. } => (Status::File, mended),
+            Ended::Rejected {
+                hint: Some(Hint::Credentials | Hint::Permission),
+                ..
+            } => (
+                Status::Refused,
+                either(
+                    "; with credentials (--header 'Name: value') the same command goes on from here",
+                    "; --header 'Name: value' sends credentials",
+                ),
+            ),
+            Ended::Rejected { hint: None, .. } => (
+                Status::Refused,
+                either(
+                    "; once whoever runs the server has mended that, the same command goes on from here",
+                    "; ask whoever runs the server",
+                ),
+            ),
+            Ended::Rejected { .. } => (Status::Refused, mended),
+            Ended::Gone { .. } => (Status::Refused, ""),
+            Ended::Exhausted { .. } => (
+                Status::GaveUp,
+                either(
+                    " (the same command goes on from here)",
+                    " (the same command tries again)",
+                ),
+            ),
+            Ended::ComeBackAt { .. } => (
+                Status::GaveUp,
+                either(
+                    "; then the same command goes on from here",
+                    "; the same command then tries again",
+                ),
+            ),
+            Ended::CompletionUnknown { .. } => (Status::Unsettled, " (--fresh starts it anew)"),
+            Ended::Unfinished { .. } => (
+                Status::Unsettled,
+                "; ask whoever runs the server, or send it anew with --fresh",
+            ),
+            // Its words are advice already.
+            Ended::Protocol {
+                violation: Violation::NoLocation,
+                ..
+            } => (Status::Protocol, ""),
+            Ended::Protocol { .. } => (
+                Status::Protocol,
+                either(
+                    "; once that is mended, by the server or what is before it, the same command goes on from here",
+                    "; check the URL, and what is between here and the server",
+                ),
+            ),
+            Ended::Location { .. } => (
+                Status::Protocol,
+                either(
+                    "; once whoever runs the server has mended that, the same command goes on from here",
+                    "; whoever runs the server has to mend that",
+                ),
+            ),
+            Ended::Conflict { .. } => (Status::Protocol, " with the same command"),
+            Ended::Hopeless { failure, .. } if failure.message.contains("certificate") => (
+                Status::Connection,
+                either(
+                    "; with --ca FILE, which adds a root certificate, the same command goes on from here",
+                    "; --ca FILE adds a root certificate to those that are trusted",
+                ),
+            ),
+            Ended::Hopeless { .. } => (Status::Connection, mended),
+            _ => (Status::Failed, ""),
+        };
+        Self::new(status, format_args!("{error}{advice}"))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Status::Failed, error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}

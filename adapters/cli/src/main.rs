@@ -1,0 +1,43 @@
+//! The `tus` command.
+
+mod args;
+mod client;
+mod demo;
+mod exit;
+mod info;
+mod output;
+mod report;
+mod signals;
+mod text;
+mod upload;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.debug {
+        tracing_subscriber::fmt()
+            .with_max_level(LevelFilter::DEBUG)
+            .with_writer(io::stderr)
+            .with_ansi(false)
+            .init();
+    }
+    let outcome = match &cli.command {
+        Command::Upload(args) => upload::run(args, cli.debug),
+        Command::Info(args) => info::run(args),
+        Command::Demo(args) => demo::run(args, cli.debug),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report::say(&format!("tus: {failure}"));
+            failure.status.into()
+        }
+    }
+}
