@@ -1,0 +1,456 @@
+"""The cases: each gets a bench with a fresh server and a client, and raises `Failed`; it may return a note."""
+
+import base64
+import hashlib
+import json
+import os
+import random
+import re
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy import CUT, Proxy
+
+KIB = 1024
+MIB = 1024 * KIB
+CASES = []
+
+# Exit statuses of `tus`, as its --help lists them.
+REFUSED, UNSETTLED, NO_TLS = 4, 6, 8
+
+
+class Failed(Exception):
+    pass
+
+
+def case(title, only=None, library=False):
+    """Registers a case. `only`: the names of the servers it is about. `library`: the library's example runs it too."""
+
+    def register(function):
+        CASES.append(Case(title, function, only, library))
+        return function
+
+    return register
+
+
+@dataclass
+class Case:
+    title: str
+    run: object
+    only: tuple
+    library: bool
+
+
+@dataclass
+class Sizes:
+    """What a full run and a quick one differ in."""
+
+    big: int
+    huge: int
+    kills: int
+    cuts: int
+
+
+FULL = Sizes(big=300 * MIB, huge=1024 * MIB, kills=10, cuts=20)
+QUICK = Sizes(big=40 * MIB, huge=128 * MIB, kills=3, cuts=5)
+
+
+class Sources:
+    """Files of pseudo-random bytes, made once per size: no block of one occurs elsewhere in it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.made = {}
+
+    def get(self, size):
+        if size not in self.made:
+            path = self.folder / f"source-{size}.bin"
+            generator, digest = random.Random(size), hashlib.sha256()
+            with path.open("wb") as file:
+                for start in range(0, size, MIB):
+                    block = generator.randbytes(min(MIB, size - start))
+                    digest.update(block)
+                    file.write(block)
+            self.made[size] = Source(path, size, digest.hexdigest())
+        return self.made[size]
+
+
+@dataclass
+class Source:
+    path: Path
+    size: int
+    sha256: str
+
+
+def sha256_of(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass
+class Ended:
+    """One run of the client."""
+
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+    peak_kib: int
+
+
+class Client:
+    """`tus`, or the library's example. Its checkpoints are in a folder of its own."""
+
+    def __init__(self, command, folder):
+        self.command = [str(part) for part in command]
+        self.folder = folder
+        self.child = None
+        self.last = None
+
+    def run(self, *arguments, timeout=300):
+        environment = {**os.environ, "TUS_STATE_DIR": str(self.folder / "state")}
+        streams = [self.folder / "stdout", self.folder / "stderr"]
+        began, peak = time.monotonic(), 0
+        with streams[0].open("wb") as out, streams[1].open("wb") as err:
+            child = subprocess.Popen(
+                [*self.command, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
+            )
+            self.child = child
+            try:
+                while child.poll() is None:
+                    peak = max(peak, peak_memory_kib(child.pid))
+                    if time.monotonic() - began > timeout:
+                        child.kill()
+                    time.sleep(0.005)
+            finally:
+                self.child = None
+                child.kill()
+                child.wait()
+        seconds = time.monotonic() - began
+        texts = [path.read_text(errors="replace") for path in streams]
+        self.last = Ended(child.returncode, *texts, seconds, peak)
+        if seconds > timeout:
+            raise Failed(f"the client did not end within {timeout} s")
+        return self.last
+
+    def kill(self):
+        """From another thread, while `run` waits: SIGKILL."""
+        while (child := self.child) is None:
+            time.sleep(0.001)
+        child.kill()
+        child.wait()
+
+
+def peak_memory_kib(pid):
+    """The high-water mark of its resident memory. (ru_maxrss would count this process's, from before the exec.)"""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) if found else 0
+
+
+@dataclass
+class Bench:
+    server: object
+    client: Client
+    is_library: bool
+    sources: Sources
+    sizes: Sizes
+    random: random.Random
+
+    def upload(self, source, *flags, endpoint=None):
+        """Through the command line: `upload [flags] ENDPOINT FILE`; the example takes the last two alone."""
+        words = [] if self.is_library else ["upload", *flags]
+        return self.client.run(*words, endpoint or self.server.endpoint, source.path)
+
+    def expect_identical(self, ended, source, uploads=1):
+        """It succeeded, printed the URL alone, and the server's disk holds the file."""
+        if ended.status != 0:
+            raise Failed(f"exit status {ended.status}, expected 0")
+        url = ended.stdout.strip()
+        if not re.fullmatch(r"https?://\S+", url):
+            raise Failed(f"stdout is not a URL alone: {ended.stdout[:300]!r}")
+        stored = self.server.content(url)
+        if not stored.exists():
+            raise Failed(f"the server has no file for {url}")
+        if stored.stat().st_size != source.size or sha256_of(stored) != source.sha256:
+            raise Failed(f"content differs: {stored.stat().st_size} bytes stored of {source.size}")
+        if uploads is not None and len(self.server.ids()) != uploads:
+            raise Failed(f"{len(self.server.ids())} uploads on the server, expected {uploads}")
+        return url
+
+    def expect_patches(self, count):
+        """Where the server's log tells."""
+        if hasattr(self.server, "patches") and self.server.patches() != count:
+            raise Failed(f"{self.server.patches()} PATCH requests, expected {count}")
+
+    def expect_failure(self, ended, status, pattern):
+        if ended.status != status or ended.stdout.strip():
+            raise Failed(f"exit status {ended.status}, expected {status}, and nothing on stdout: {ended.stdout[:300]!r}")
+        if not re.search(pattern, ended.stderr, re.IGNORECASE):
+            raise Failed(f"stderr says nothing that matches {pattern!r}")
+
+
+def plain(title, size, chunk="", chunk_bytes=None):
+    def run(bench):
+        source = bench.sources.get(size(bench.sizes))
+        ended = bench.upload(source, *(["--chunk-size", chunk] if chunk else []))
+        bench.expect_identical(ended, source)
+        # Small files may go with the POST.
+        if source.size > MIB:
+            bench.expect_patches(-(-source.size // (chunk_bytes or source.size)))
+
+    case(title, library=not chunk)(run)
+
+
+plain("empty", lambda _: 0)
+plain("1 byte", lambda _: 1)
+plain("5 MiB, one PATCH", lambda _: 5 * MIB)
+plain("5 MiB, chunks of 1 MiB", lambda _: 5 * MIB, "1M", MIB)
+plain("5 MiB, chunks of 1,000,003", lambda _: 5 * MIB, "1000003", 1_000_003)
+plain("big, one PATCH", lambda sizes: sizes.big)
+plain("big, chunks of 8 MiB", lambda sizes: sizes.big, "8M", 8 * MIB)
+
+
+def bytes_of(value):
+    """A key without a value is `null`: @tus/server makes one of an empty value."""
+    if value is None:
+        return b""
+    return value["text"].encode() if "text" in value else base64.b64decode(value["base64"])
+
+
+def metadata_of(bench, url):
+    ended = bench.client.run("info", url, "--json")
+    if ended.status != 0:
+        raise Failed(f"tus info: exit status {ended.status}")
+    info = json.loads(ended.stdout)
+    if not info["complete"]:
+        raise Failed(f"tus info: not complete: {info}")
+    return {key: bytes_of(value) for key, value in info["metadata"].items()}
+
+
+def expect_metadata(bench, url, expected):
+    got = metadata_of(bench, url)
+    for key, value in expected.items():
+        if got.get(key) != value:
+            raise Failed(f"metadata {key!r}: expected {value!r}, read back {got.get(key)!r}")
+
+
+@case("metadata: every byte of UTF-8, empty, no value")
+def metadata_text(bench):
+    # All code points below 256 have every ASCII and every continuation byte; the others have every leading byte.
+    leads = [*range(0x80, 0x800, 0x40), 0x800, *range(0x1000, 0x10000, 0x1000)]
+    leads += [0x10000, *range(0x40000, 0x110000, 0x40000)]
+    every = "".join(map(chr, [*range(256), *leads])).encode()
+    source = bench.sources.get(1)
+    ended = bench.upload(
+        source, "--metadata-base64", "every=" + base64.b64encode(every).decode(),
+        "--metadata", "text=héllo, wörld =,", "--metadata", "empty=", "--metadata", "bare",
+    )  # fmt: skip
+    expected = {"every": every, "text": "héllo, wörld =,".encode(), "empty": b"", "bare": b""}
+    expect_metadata(bench, bench.expect_identical(ended, source), expected)
+
+
+@case("metadata: all 256 byte values")
+def metadata_bytes(bench):
+    # None of the servers can keep bytes that are not UTF-8, so what they were sent is looked at on the way.
+    every = bytes(range(256))
+    encoded = base64.b64encode(every).decode()
+    source = bench.sources.get(1)
+    with Proxy(bench.server.port) as proxy:
+        ended = bench.upload(source, "--metadata-base64", f"every={encoded}", endpoint=proxy.endpoint)
+        if f"every {encoded}".encode() not in proxy.beginning:
+            raise Failed("the server was not sent these bytes")
+        if bench.server.refuses_non_utf8:
+            bench.expect_failure(ended, REFUSED, "utf-8")
+            return "metadata that is not UTF-8: refused with a 400, reported"
+        url = bench.expect_identical(ended, source)
+        expect_metadata(bench, url, {"every": every.decode(errors="replace").encode()})
+    return "metadata that is not UTF-8: sent as it is, read back as the server replaced it, by U+FFFD"
+
+
+@case("cut three times in mid-PATCH", library=True)
+def cut(bench):
+    source = bench.sources.get(40 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        for count in (1 * MIB, 13 * MIB, 29 * MIB):
+            proxy.at(count, CUT)
+        bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+
+
+@case("stalled for 3 s in mid-PATCH")
+def stall(bench):
+    source = bench.sources.get(40 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.at(20 * MIB, lambda: time.sleep(3))
+        bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+        if proxy.bytes_read > source.size + MIB:
+            raise Failed(f"a short stall made it send {proxy.bytes_read} bytes")
+
+
+@case("server killed in mid-PATCH, twice", library=True)
+def server_killed(bench):
+    source = bench.sources.get(40 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.at(12 * MIB, bench.server.restart)
+        proxy.at(30 * MIB, bench.server.restart)
+        bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+
+
+@case("server down for 3 s in mid-PATCH")
+def server_down(bench):
+    source = bench.sources.get(40 * MIB)
+    back = threading.Timer(3, bench.server.start)
+
+    def go_down():
+        bench.server.kill()
+        back.start()
+
+    with Proxy(bench.server.port) as proxy:
+        # Meanwhile the proxy resets what connects, as a proxy with a dead upstream may.
+        proxy.at(12 * MIB, go_down)
+        bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+
+
+@case("server up only after 2 s")
+def server_late(bench):
+    source = bench.sources.get(5 * MIB)
+    bench.server.kill()
+    threading.Timer(2, bench.server.start).start()
+    bench.expect_identical(bench.upload(source), source)
+
+
+@case("client SIGKILLed at random moments")
+def client_killed(bench):
+    """`kills` moments of one big upload; after each the same command again."""
+    source = bench.sources.get(bench.sizes.big)
+    moments = sorted(bench.random.randrange(1, source.size) for _ in range(bench.sizes.kills))
+    with Proxy(bench.server.port) as proxy:
+        for moment in moments:
+            proxy.at(moment, bench.client.kill)
+            ended = bench.upload(source, endpoint=proxy.endpoint)
+            if ended.status != -9:
+                raise Failed(f"exit status {ended.status}, expected to be killed at {moment} of {moments}")
+        # A kill before the URL was saved leaves an upload that nobody continues.
+        ended = bench.upload(source, endpoint=proxy.endpoint)
+        bench.expect_identical(ended, source, uploads=None)
+        if moments[0] > MIB and len(bench.server.ids()) != 1:
+            raise Failed(f"{len(bench.server.ids())} uploads on the server: it was not resumed")
+
+
+def deleted(bench):
+    bench.server.delete_all()
+    return CUT
+
+
+@case("deleted on the server, cut early: sent anew")
+def deleted_in_between(bench):
+    # Larger than what a client may have handed over unread: the last byte was not sent, so nothing can
+    # be complete, and the 404 (with Tus-Resumable on all three servers) means gone.
+    source = bench.sources.get(24 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.at(4 * MIB, lambda: deleted(bench))
+        bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+
+
+@case("last answer lost, upload there: done")
+def last_answer_lost(bench):
+    source = bench.sources.get(24 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.swallow(source.size)
+        bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+
+
+@case("last answer lost, upload gone: unknown")
+def completion_unknown(bench):
+    # The three answer HEAD with the same 404 whether an upload was finished and moved away or never
+    # finished. Neither success nor sending it again is right, in this run or in the next.
+    source = bench.sources.get(24 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.swallow(source.size, bench.server.delete_all)
+        for _ in range(2):
+            bench.expect_failure(bench.upload(source, endpoint=proxy.endpoint), UNSETTLED, "unknown")
+            if bench.server.ids():
+                raise Failed("it was sent a second time")
+
+
+@case("huge, one PATCH: memory under 16 MiB", only=("tusd",))
+def memory(bench):
+    source = bench.sources.get(bench.sizes.huge)
+    ended = bench.upload(source)
+    bench.expect_identical(ended, source)
+    bench.expect_patches(1)
+    if not 0 < ended.peak_kib < 16 * KIB:
+        raise Failed(f"peak memory {ended.peak_kib} KiB")
+    return f"peak {ended.peak_kib / KIB:.1f} MiB"
+
+
+@case("huge, cut many times: little sent twice", only=("tusd",))
+def many_cuts(bench):
+    source = bench.sources.get(bench.sizes.huge)
+    with Proxy(bench.server.port) as proxy:
+        for _ in range(bench.sizes.cuts):
+            proxy.at(bench.random.randrange(MIB, source.size), CUT)
+        bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+        ratio = proxy.bytes_read / source.size
+    if ratio > 1.05:
+        raise Failed(f"{ratio:.3f} times the file was sent")
+    return f"{bench.sizes.cuts} cuts, {ratio:.4f} x"
+
+
+TLS = ("nginx + tusd",)
+
+
+def tls(bench, site, *flags, size=5 * MIB):
+    source = bench.sources.get(size)
+    ended = bench.upload(source, *flags, endpoint=bench.server.endpoints[site])
+    url = bench.expect_identical(ended, source)
+    if not url.startswith("https://"):
+        raise Failed(f"the URL is not https: {url}")
+
+
+@case("TLS: trusted certificate", only=TLS)
+def tls_trusted(bench):
+    tls(bench, "trusted", "--ca", bench.server.ca)
+
+
+@case("TLS: big, chunks of 8 MiB", only=TLS)
+def tls_big(bench):
+    tls(bench, "trusted", "--ca", bench.server.ca, "--chunk-size", "8M", size=bench.sizes.big)
+
+
+@case("TLS: certificate of an unknown CA refused", only=TLS)
+def tls_unknown_ca(bench):
+    refused(bench, bench.server.endpoints["trusted"])
+
+
+@case("TLS: self-signed certificate refused", only=TLS)
+def tls_self_signed(bench):
+    refused(bench, bench.server.endpoints["self-signed"], "--ca", bench.server.ca)
+
+
+def refused(bench, endpoint, *flags):
+    ended = bench.upload(bench.sources.get(1), *flags, endpoint=endpoint)
+    bench.expect_failure(ended, NO_TLS, "certificate")
+    if ended.seconds > 10 or bench.server.ids():
+        raise Failed(f"refused only after {ended.seconds:.0f} s and {len(bench.server.ids())} uploads")
+
+
+@case("TLS: self-signed with --insecure", only=TLS)
+def tls_insecure(bench):
+    tls(bench, "self-signed", "--insecure")
+
+
+@case("TLS: tusd answers with an http Location", only=TLS)
+def tls_http_location(bench):
+    tls(bench, "http-location", "--ca", bench.server.ca)
+
+
+@case("TLS: nginx refuses large bodies (413)", only=TLS)
+def tls_limited(bench):
+    tls(bench, "limited", "--ca", bench.server.ca, size=24 * MIB)
