@@ -10,7 +10,7 @@ use indicatif::HumanBytes;
 use sha2::{Digest as _, Sha256};
 use tus_driver::{Canceller, FileSource, Source as _};
 use tus_proto::Metadata;
-use tus_testkit::{Line, Loopback, Options, Proxy, Server, SplitMix64, Trouble};
+use tus_testkit::{Loopback, Options, Proxy, ProxyPlan, Server, SplitMix64, Trouble};
 
 use crate::args::{Demo, describe};
 use crate::exit::{Failure, Status};
@@ -39,9 +39,9 @@ pub(crate) fn run(args: &Demo, debug: bool) -> Result<(), Failure> {
     let loopback = Loopback::start(Server::new(Options::default()));
     let proxy = Proxy::start(
         loopback.address(),
-        Line {
+        ProxyPlan {
             troubles: troubles(length),
-            ..Line::default()
+            ..ProxyPlan::default()
         },
     );
     let reporter = Reporter::for_demo(length, debug);

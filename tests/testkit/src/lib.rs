@@ -46,12 +46,12 @@
 //! # On a socket, behind a line that breaks
 //!
 //! ```
-//! use tus_testkit::{Line, Loopback, Options, Proxy, Server, Trouble};
+//! use tus_testkit::{ProxyPlan, Loopback, Options, Proxy, Server, Trouble};
 //!
 //! let loopback = Loopback::start(Server::new(Options::default()));
 //! let proxy = Proxy::start(
 //!     loopback.address(),
-//!     Line { troubles: vec![(100_000, Trouble::Reset), (300_000, Trouble::Reset)], ..Line::default() },
+//!     ProxyPlan { troubles: vec![(100_000, Trouble::Reset), (300_000, Trouble::Reset)], ..ProxyPlan::default() },
 //! );
 //! let endpoint = proxy.url("/files/");
 //! // … upload to `endpoint`, then look at `loopback.server()` and `proxy.cuts()`.
@@ -74,7 +74,7 @@ mod upload;
 pub use fault::{Ending, Fault, FaultPlan, Outcome, Rates, Reach, SplitMix64};
 pub use location::Location;
 pub use loopback::Loopback;
-pub use proxy::{Line, Proxy, Trouble};
+pub use proxy::{Proxy, ProxyPlan, Trouble};
 pub use quirk::Quirk;
 pub use scripted::{Scripted, Step};
 pub use server::{Begun, Extension, Options, Reading, Record, Server};

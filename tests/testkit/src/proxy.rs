@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// Troubles are told by the bytes on their way from client to server, heads included.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct ProxyPlan {
     /// Each of these happens once, to the connection that brings the total of all connections to its
     /// count. Their order does not matter.
     pub troubles: Vec<(u64, Trouble)>,
@@ -36,7 +36,7 @@ pub struct Line {
     pub buffer: usize,
 }
 
-impl Default for Line {
+impl Default for ProxyPlan {
     fn default() -> Self {
         Self {
             troubles: Vec::new(),
@@ -69,11 +69,11 @@ pub enum Trouble {
 /// Dropping it closes all connections and waits for their threads.
 ///
 /// ```
-/// use tus_testkit::{Line, Loopback, Options, Proxy, Server, Trouble};
+/// use tus_testkit::{ProxyPlan, Loopback, Options, Proxy, Server, Trouble};
 ///
 /// let loopback = Loopback::start(Server::new(Options::default()));
-/// let line = Line { troubles: vec![(1 << 20, Trouble::Reset), (3 << 20, Trouble::Stall)], ..Line::default() };
-/// let proxy = Proxy::start(loopback.address(), line);
+/// let plan = ProxyPlan { troubles: vec![(1 << 20, Trouble::Reset), (3 << 20, Trouble::Stall)], ..ProxyPlan::default() };
+/// let proxy = Proxy::start(loopback.address(), plan);
 /// let endpoint = proxy.url("/files/");
 /// # drop(endpoint);
 /// ```
@@ -86,7 +86,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Traffic {
     server: SocketAddr,
-    line: Line,
+    plan: ProxyPlan,
     /// Total bytes read from clients, and how many of the sorted troubles have happened.
     tally: Mutex<(u64, usize)>,
     connections: AtomicU64,
@@ -100,12 +100,12 @@ impl Proxy {
     ///
     /// If there is no port to listen on.
     #[must_use]
-    pub fn start(server: SocketAddr, mut line: Line) -> Self {
-        line.troubles.sort_by_key(|&(at, _)| at);
-        let buffer = Some(line.buffer);
+    pub fn start(server: SocketAddr, mut plan: ProxyPlan) -> Self {
+        plan.troubles.sort_by_key(|&(at, _)| at);
+        let buffer = Some(plan.buffer);
         let traffic = Arc::new(Traffic {
             server,
-            line,
+            plan,
             tally: Mutex::default(),
             connections: AtomicU64::default(),
             cuts: AtomicU64::default(),
@@ -199,8 +199,8 @@ impl Traffic {
 
     fn connect(&self) -> io::Result<TcpStream> {
         let socket = Socket::new(Domain::for_address(self.server), Type::STREAM, None)?;
-        socket.set_send_buffer_size(self.line.buffer)?;
-        socket.set_recv_buffer_size(self.line.buffer)?;
+        socket.set_send_buffer_size(self.plan.buffer)?;
+        socket.set_recv_buffer_size(self.plan.buffer)?;
         socket.connect(&self.server.into())?;
         Ok(socket.into())
     }
@@ -209,13 +209,13 @@ impl Traffic {
     fn pass_requests(&self, pair: &Pair, lines: &Lines, answers_ended: &Receiver<()>) {
         let mut buffer = vec![0; 64 << 10];
         let mut own = 0;
-        let mut each = self.line.each;
+        let mut each = self.plan.each;
         loop {
             let (room, trouble) = self.ahead(own, &mut each);
             match trouble {
                 Some(Trouble::Reset) => {
                     self.cuts.fetch_add(1, Ordering::Relaxed);
-                    if self.line.graceful {
+                    if self.plan.graceful {
                         pair.cut.store(true, Ordering::SeqCst);
                         drop(pair.server.shutdown(Shutdown::Write));
                         // Its hanging up is what is waited for.
@@ -242,7 +242,7 @@ impl Traffic {
             };
             own += read as u64;
             lock(&self.tally).0 += read as u64;
-            if !self.line.delay.is_zero() && !lines.wait(self.line.delay) {
+            if !self.plan.delay.is_zero() && !lines.wait(self.plan.delay) {
                 return;
             }
             if (&*pair.server).write_all(&buffer[..read]).is_err() {
@@ -255,7 +255,7 @@ impl Traffic {
     fn ahead(&self, own: u64, each: &mut Option<(u64, Trouble)>) -> (u64, Option<Trouble>) {
         let (total, next) = &mut *lock(&self.tally);
         let mut room = u64::MAX;
-        if let Some(&(at, trouble)) = self.line.troubles.get(*next) {
+        if let Some(&(at, trouble)) = self.plan.troubles.get(*next) {
             if *total >= at {
                 *next += 1;
                 return (0, Some(trouble));

@@ -154,7 +154,7 @@ fn files_that_may_not_be_read_or_have_no_end() {
 /// Changes a file of a million bytes when its upload has begun and none of its bytes were sent.
 fn changed_while_sent(length: u64) {
     let (place, server) = (Place::new(), server());
-    let proxy = Proxy::start(server.address(), tus_testkit::Line::default());
+    let proxy = Proxy::start(server.address(), tus_testkit::ProxyPlan::default());
     let file = place.file("a", 1_000_000);
     let running = {
         // The creation has to wait for its answer.
@@ -405,11 +405,11 @@ fn endpoints_that_never_answer() {
 fn a_line_that_stalls_loses_nothing() {
     let (place, server) = (Place::new(), server());
     // Each connection stands still after 600 kB.
-    let line = tus_testkit::Line {
+    let plan = tus_testkit::ProxyPlan {
         each: Some((600_000, tus_testkit::Trouble::Stall)),
-        ..tus_testkit::Line::default()
+        ..tus_testkit::ProxyPlan::default()
     };
-    let proxy = Proxy::start(server.address(), line);
+    let proxy = Proxy::start(server.address(), plan);
     let args = [
         "--stall-timeout",
         "0.3",

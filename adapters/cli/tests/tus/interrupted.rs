@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use rustix::process::Signal;
-use tus_testkit::{Line, Loopback, Options, Proxy, Scripted, Server, Step, Trouble};
+use tus_testkit::{Loopback, Options, Proxy, ProxyPlan, Scripted, Server, Step, Trouble};
 
 #[cfg(target_os = "linux")]
 use crate::support::Running;
@@ -14,9 +14,9 @@ const LENGTH: usize = 3_000_000;
 fn hanging(server: &Loopback) -> Proxy {
     Proxy::start(
         server.address(),
-        Line {
+        ProxyPlan {
             troubles: vec![(1_500_000, Trouble::Stall)],
-            ..Line::default()
+            ..ProxyPlan::default()
         },
     )
 }

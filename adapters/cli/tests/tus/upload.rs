@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use tus_testkit::{Fault, FaultPlan, Line, Loopback, Options, Proxy, Reach, Server, Trouble};
+use tus_testkit::{Fault, FaultPlan, Loopback, Options, Proxy, ProxyPlan, Reach, Server, Trouble};
 
 use crate::support::{Place, answer, content};
 
@@ -110,15 +110,15 @@ fn headers_and_chunk_size_are_kept_to() {
 #[test]
 fn a_line_that_is_cut_costs_nothing() {
     let (place, server) = (Place::new(), server());
-    let line = Line {
+    let plan = ProxyPlan {
         troubles: vec![
             (1_000_000, Trouble::Reset),
             (2_000_000, Trouble::Reset),
             (3_050_000, Trouble::LoseAnswer),
         ],
-        ..Line::default()
+        ..ProxyPlan::default()
     };
-    let proxy = Proxy::start(server.address(), line);
+    let proxy = Proxy::start(server.address(), plan);
     let file = place.file("a", 3_000_000);
     let ran = place.run(["upload", &proxy.url("/files/"), file.to_str().unwrap()]);
     let server = server.server();
@@ -133,11 +133,11 @@ fn a_line_that_is_cut_costs_nothing() {
 #[test]
 fn an_upload_that_gave_up_goes_on_with_the_same_command() {
     let (place, server) = (Place::new(), server());
-    let line = Line {
+    let plan = ProxyPlan {
         troubles: vec![(1_500_000, Trouble::Reset)],
-        ..Line::default()
+        ..ProxyPlan::default()
     };
-    let proxy = Proxy::start(server.address(), line);
+    let proxy = Proxy::start(server.address(), plan);
     let file = place.file("a", 3_000_000);
     let endpoint = proxy.url("/files/");
     let upload = [

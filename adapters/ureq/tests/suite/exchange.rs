@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Request;
 use tus_driver::{Control, Transport};
 use tus_proto::{FailureKind, MAX_ANSWER_BODY};
-use tus_testkit::{Line, Loopback, Options, Proxy, Scripted, Server, Step};
+use tus_testkit::{Loopback, Options, Proxy, ProxyPlan, Scripted, Server, Step};
 use tus_ureq::{Client, ureq};
 
 use crate::peer::{append, bytes, clients, creation, probe};
@@ -327,7 +327,7 @@ fn a_peer_that_stops_reading_is_timed_out_even_if_the_stack_cannot_be_stopped() 
 fn connections_are_used_again_unless_a_fresh_one_is_asked_for() {
     for client in clients() {
         let loopback = Loopback::start(Server::new(Options::default()));
-        let proxy = Proxy::start(loopback.address(), Line::default());
+        let proxy = Proxy::start(loopback.address(), ProxyPlan::default());
         let ask = |fresh: bool| {
             let (request, mut terms) = creation(&proxy.url("/files/"), 5);
             terms.fresh = fresh;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tus_driver::{Canceller, Error};
 use tus_proto::{Cancel, Event};
 use tus_testkit::{
-    FaultPlan, Line, Loopback, Options, Proxy, Rates, Scripted, Server, Step, Trouble,
+    FaultPlan, Loopback, Options, Proxy, ProxyPlan, Rates, Scripted, Server, Step, Trouble,
 };
 use tus_ureq::{Client, ureq};
 
@@ -26,7 +26,7 @@ fn an_upload_arrives_over_one_connection() {
     for client in clients() {
         for length in [0, 1, 100_000, 3 * MIB] {
             let loopback = Loopback::start(Server::new(Options::default()));
-            let proxy = Proxy::start(loopback.address(), Line::default());
+            let proxy = Proxy::start(loopback.address(), ProxyPlan::default());
             client
                 .upload(proxy.url("/files/"))
                 .send(bytes(length))
@@ -41,13 +41,13 @@ fn an_upload_arrives_over_one_connection() {
 fn cuts_are_survived() {
     for client in clients() {
         let loopback = Loopback::start(Server::new(Options::default()));
-        let line = Line {
+        let line = ProxyPlan {
             troubles: vec![
                 (100_000, Trouble::Reset),
                 (1_000_000, Trouble::Reset),
                 (2_000_000, Trouble::LoseAnswer),
             ],
-            ..Line::default()
+            ..ProxyPlan::default()
         };
         let proxy = Proxy::start(loopback.address(), line);
         client
@@ -90,9 +90,9 @@ fn a_rough_line_is_survived() {
 
 /// A connection on which nothing is read after this many bytes, and good ones afterwards.
 fn stalling(loopback: &Loopback) -> Proxy {
-    let line = Line {
+    let line = ProxyPlan {
         troubles: vec![(100_000, Trouble::Stall)],
-        ..Line::default()
+        ..ProxyPlan::default()
     };
     Proxy::start(loopback.address(), line)
 }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use tus_testkit::{Line, Loopback, Proxy, Scripted, Step, Trouble};
+use tus_testkit::{Loopback, Proxy, ProxyPlan, Scripted, Step, Trouble};
 
 use crate::loopback::{Client, eventually, head_head, loopback, patch_head};
 use crate::server;
@@ -37,7 +37,7 @@ fn assert_reset(kind: ErrorKind) {
 #[test]
 fn an_untroubled_line_changes_nothing() {
     let (loopback, target) = loopback([]);
-    let proxy = Proxy::start(loopback.address(), Line::default());
+    let proxy = Proxy::start(loopback.address(), ProxyPlan::default());
     let mut client = Client::connect(proxy.address());
     let first = patch_head(&target, 0, 4) + "0123";
     client.say(&first);
@@ -68,9 +68,9 @@ fn resets_come_at_exact_counts_of_the_total() {
         .collect();
     let proxy = Proxy::start(
         loopback.address(),
-        Line {
+        ProxyPlan {
             troubles,
-            ..Line::default()
+            ..ProxyPlan::default()
         },
     );
 
@@ -106,20 +106,20 @@ fn resets_come_at_exact_counts_of_the_total() {
 #[test]
 fn each_connection_can_have_its_count() {
     let peer = Scripted::start(vec![vec![Step::Read(u64::MAX)]; 4]);
-    let line = Line {
+    let plan = ProxyPlan {
         each: Some((100_000, Trouble::Reset)),
         graceful: false,
-        ..Line::default()
+        ..ProxyPlan::default()
     };
-    let proxy = Proxy::start(peer.address(), line);
+    let proxy = Proxy::start(peer.address(), plan);
     for n in 1..=3 {
         let mut client = Client::connect(proxy.address());
         assert_reset(send_until_it_ends(&mut client, &content(200_000)));
         assert_eq!((proxy.received(), proxy.cuts()), (n * 100_000, n));
     }
-    let at_once = Line {
+    let at_once = ProxyPlan {
         each: Some((0, Trouble::Reset)),
-        ..Line::default()
+        ..ProxyPlan::default()
     };
     let proxy = Proxy::start(peer.address(), at_once);
     let mut client = Client::connect(proxy.address());
@@ -131,12 +131,12 @@ fn each_connection_can_have_its_count() {
 fn a_reset_that_is_not_graceful_is_one_for_the_server_too() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     for (graceful, ending) in [(true, None), (false, Some(ErrorKind::ConnectionReset))] {
-        let line = Line {
+        let plan = ProxyPlan {
             troubles: vec![(5, Trouble::Reset)],
             graceful,
-            ..Line::default()
+            ..ProxyPlan::default()
         };
-        let proxy = Proxy::start(listener.local_addr().unwrap(), line);
+        let proxy = Proxy::start(listener.local_addr().unwrap(), plan);
         let mut client = Client::connect(proxy.address());
         client.say("0123456789");
         let mut server = listener.accept().unwrap().0;
@@ -157,9 +157,9 @@ fn a_lost_answer_is_lost_after_all_was_done() {
     let troubles = vec![(request.len() as u64 - 3, Trouble::LoseAnswer)];
     let proxy = Proxy::start(
         loopback.address(),
-        Line {
+        ProxyPlan {
             troubles,
-            ..Line::default()
+            ..ProxyPlan::default()
         },
     );
     let mut client = Client::connect(proxy.address());
@@ -185,11 +185,11 @@ fn an_interim_answer_is_none() {
         Step::write("HTTP/1.1 204 No Content\r\n\r\n"),
         Step::Hold,
     ]]);
-    let line = Line {
+    let plan = ProxyPlan {
         troubles: vec![(0, Trouble::LoseAnswer)],
-        ..Line::default()
+        ..ProxyPlan::default()
     };
-    let proxy = Proxy::start(peer.address(), line);
+    let proxy = Proxy::start(peer.address(), plan);
     let mut client = Client::connect(proxy.address());
     client.say("PATCH / HTTP/1.1\r\n\r\n");
     assert!(client.answer().unwrap().starts_with("HTTP/1.1 100 "));
@@ -207,9 +207,9 @@ fn a_stall_takes_no_more_and_says_nothing() {
     let troubles = vec![(head.len() as u64 + 4, Trouble::Stall)];
     let proxy = Proxy::start(
         loopback.address(),
-        Line {
+        ProxyPlan {
             troubles,
-            ..Line::default()
+            ..ProxyPlan::default()
         },
     );
     let mut client = Client::connect(proxy.address());
@@ -249,11 +249,11 @@ fn a_stall_takes_no_more_and_says_nothing() {
 #[test]
 fn a_stalled_client_is_not_read_from() {
     let (loopback, _) = loopback([]);
-    let line = Line {
+    let plan = ProxyPlan {
         troubles: vec![(1000, Trouble::Stall)],
-        ..Line::default()
+        ..ProxyPlan::default()
     };
-    let proxy = Proxy::start(loopback.address(), line);
+    let proxy = Proxy::start(loopback.address(), plan);
     let client = Client::connect(proxy.address());
     client
         .stream
@@ -276,9 +276,9 @@ fn a_delay_holds_every_piece_up() {
     let delay = Duration::from_millis(60);
     let proxy = Proxy::start(
         loopback.address(),
-        Line {
+        ProxyPlan {
             delay,
-            ..Line::default()
+            ..ProxyPlan::default()
         },
     );
     let mut client = Client::connect(proxy.address());
@@ -289,9 +289,9 @@ fn a_delay_holds_every_piece_up() {
     // One that outlasts everything does not outlast the proxy.
     let proxy = Proxy::start(
         loopback.address(),
-        Line {
+        ProxyPlan {
             delay: Duration::MAX,
-            ..Line::default()
+            ..ProxyPlan::default()
         },
     );
     let mut client = Client::connect(proxy.address());
@@ -307,7 +307,7 @@ fn ends_pass_through_one_direction_at_a_time() {
         Step::Read(4),
         Step::Write(b"after the end\r\n\r\n".into()),
     ]]);
-    let proxy = Proxy::start(peer.address(), Line::default());
+    let proxy = Proxy::start(peer.address(), ProxyPlan::default());
     let mut client = Client::connect(proxy.address());
     client.say("abc");
     client.stream.shutdown(Shutdown::Write).unwrap();
@@ -316,7 +316,7 @@ fn ends_pass_through_one_direction_at_a_time() {
     assert_eq!(peer.read(), [b"abc"]);
 
     let peer = Scripted::start([vec![Step::Write(b"hello\r\n\r\n".into()), Step::Close]]);
-    let proxy = Proxy::start(peer.address(), Line::default());
+    let proxy = Proxy::start(peer.address(), ProxyPlan::default());
     let mut client = Client::connect(proxy.address());
     assert_eq!(client.answer().unwrap(), "hello\r\n\r\n");
     assert_eq!(
@@ -328,7 +328,7 @@ fn ends_pass_through_one_direction_at_a_time() {
 #[test]
 fn resets_pass_through() {
     let peer = Scripted::start([vec![Step::Read(1), Step::Reset]]);
-    let proxy = Proxy::start(peer.address(), Line::default());
+    let proxy = Proxy::start(peer.address(), ProxyPlan::default());
     let mut client = Client::connect(proxy.address());
     client.say("a");
     assert_eq!(
@@ -337,7 +337,7 @@ fn resets_pass_through() {
     );
 
     let (loopback, target) = loopback([]);
-    let proxy = Proxy::start(loopback.address(), Line::default());
+    let proxy = Proxy::start(loopback.address(), ProxyPlan::default());
     let mut client = Client::connect(proxy.address());
     client.say(patch_head(&target, 0, 10) + "0123");
     eventually(|| loopback.server().upload(&target).unwrap().offset() == 4);
@@ -354,7 +354,7 @@ fn a_server_that_is_not_there_resets() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()
     };
-    let proxy = Proxy::start(address, Line::default());
+    let proxy = Proxy::start(address, ProxyPlan::default());
     let mut client = Client::connect(proxy.address());
     assert_reset(send_until_it_ends(&mut client, b"GET"));
 }
@@ -362,7 +362,7 @@ fn a_server_that_is_not_there_resets() {
 #[test]
 fn dropping_ends_all_connections() {
     let peer = Scripted::start([vec![Step::Hold]]);
-    let proxy = Proxy::start(peer.address(), Line::default());
+    let proxy = Proxy::start(peer.address(), ProxyPlan::default());
     let mut idle = Client::connect(proxy.address());
     // One whose bytes nobody takes: the proxy's thread is blocked in a write.
     let stuck = Client::connect(proxy.address());
