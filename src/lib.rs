@@ -123,6 +123,7 @@ mod event;
 mod lane;
 mod line;
 mod machine;
+mod resource;
 mod retry;
 mod tick;
 mod transfer;

@@ -10,13 +10,13 @@ use crate::chunk::Chunk;
 use crate::config::MAX_IDENTITY;
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
+use crate::resource::{Confirmed, Ghost, Resource};
 use crate::upload::{Completion, Uploaded};
 use crate::verdict::{Asked, Fate, Verdict, fate};
-use crate::wire::date::Date;
 use crate::wire::{request, response};
 use crate::{
     Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Hint, Metadata,
-    Misuse, Op, Place, Tick, UploadUrl, Violation,
+    Misuse, Op, Place, UploadUrl, Violation,
 };
 
 /// So many 404s, over so long, are believed even without a tus server's signature.
@@ -70,57 +70,6 @@ pub(crate) struct Transfer {
     losses: u32,
 }
 
-/// What is known of the upload on the server.
-#[derive(Debug)]
-pub(crate) struct Resource {
-    url: UploadUrl,
-    /// A tus server was heard at this URL, or in the answer that named it.
-    spoke: bool,
-    /// A HEAD, or an append, was answered as it should be.
-    probed: bool,
-    appended: bool,
-    /// The server's last word on how much it has.
-    offset: u64,
-    /// The most that it ever said.
-    highest: u64,
-    /// What this run's requests can have brought it to; `None`: earlier runs may have sent more.
-    reach: Option<u64>,
-    ghost: Ghost,
-    expires: Option<Date>,
-    ending: Ending,
-    /// How often in a row, and since when, there was a 404 that no tus server signed.
-    missing: Option<(u32, Tick)>,
-}
-
-/// What may still arrive of a request that ended unanswered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ghost {
-    None,
-    /// Too little to complete the upload.
-    Part,
-    /// All that is missing.
-    Whole,
-}
-
-impl Resource {
-    /// An upload that earlier runs, or others, may have written to.
-    pub(crate) fn at(url: UploadUrl) -> Self {
-        Self {
-            url,
-            spoke: false,
-            probed: false,
-            appended: false,
-            offset: 0,
-            highest: 0,
-            reach: None,
-            ghost: Ghost::Whole,
-            expires: None,
-            ending: Ending::Open,
-            missing: None,
-        }
-    }
-}
-
 /// What is to be decided when a HEAD has brought the offset.
 #[derive(Debug, Default)]
 struct Owed {
@@ -154,7 +103,7 @@ impl Transfer {
         }
         let resource = match &start {
             Start::Endpoint(_) => None,
-            Start::Upload(url) => Some(Resource::at(UploadUrl::new(url.clone()))),
+            Start::Upload(url) => Some(Resource::at(UploadUrl::new(url.clone()), length)),
         };
         Ok(Self {
             start,
@@ -181,7 +130,7 @@ impl Transfer {
             spoke: checkpoint.spoke,
             expires: checkpoint.expires,
             ending: checkpoint.ending,
-            ..Resource::at(url)
+            ..Resource::at(url, checkpoint.length)
         });
         Ok(transfer)
     }
@@ -225,22 +174,8 @@ impl Transfer {
         Phase::failure(Error::Conflict { place, conflict })
     }
 
-    /// Whether what the server says of the upload can be, by rule R3 and the source's length.
     fn contradiction(&self, headers: &HeaderMap, offset: u64) -> Option<Conflict> {
-        if let Some(server) = response::length(headers)
-            && server != self.length
-        {
-            return Some(Conflict::Length {
-                server,
-                source_length: self.length,
-            });
-        }
-        let reach = self.resource.as_ref().and_then(|resource| resource.reach);
-        let reach = reach.map_or(self.length, |reach| reach.min(self.length));
-        (offset > reach).then_some(Conflict::Offset {
-            server: offset,
-            reach,
-        })
+        self.resource.as_ref()?.contradiction(headers, offset)
     }
 
     /// Takes the server's word for how much it has.
@@ -248,25 +183,12 @@ impl Transfer {
         let Some(resource) = &mut self.resource else {
             return Confirmed::default();
         };
-        let confirmed = Confirmed {
-            gained: offset.saturating_sub(resource.highest),
-            rewound: offset < resource.offset,
-        };
-        if confirmed.rewound {
-            line.event(Event::Rewound {
-                from: resource.offset,
-                to: offset,
-            });
+        let confirmed = resource.confirm(offset);
+        if let Some(from) = confirmed.rewound {
+            line.event(Event::Rewound { from, to: offset });
         }
         if confirmed.gained > 0 {
             self.losses = 0;
-        }
-        resource.offset = offset;
-        resource.highest = resource.highest.max(offset);
-        resource.spoke = true;
-        if offset < self.length {
-            // Whatever became of the request that would have completed it, it did not.
-            resource.ending = Ending::Open;
         }
         line.gain(confirmed.gained, offset == self.length);
         line.event(Event::Confirmed {
@@ -282,35 +204,6 @@ impl Transfer {
         {
             resource.expires = Some(at);
             line.event(Event::Expires { at });
-        }
-    }
-
-    /// What the end of an append says of what may still arrive of it.
-    fn note_ghost(&mut self, flight: &Flight, fate: Fate, stopped: bool) {
-        let length = self.length;
-        let Some(resource) = &mut self.resource else {
-            return;
-        };
-        let reach = flight.reach(stopped);
-        if let Some(before) = &mut resource.reach {
-            *before = (*before).max(reach);
-        }
-        match fate {
-            Fate::Unprocessed => (),
-            Fate::Unanswered if reach >= length => resource.ghost = Ghost::Whole,
-            Fate::Unanswered if resource.ghost == Ghost::Whole => (),
-            Fate::Unanswered => resource.ghost = Ghost::Part,
-            Fate::Acknowledged | Fate::Refused => resource.ghost = Ghost::None,
-        }
-    }
-
-    /// What the end of an append says of the upload's completion.
-    fn note_ending(&mut self, flight: &Flight, ending: Ending) {
-        if let Some(resource) = &mut self.resource
-            && flight.body.end == self.length
-            && flight.handed_over()
-        {
-            resource.ending = ending;
         }
     }
 
@@ -341,11 +234,7 @@ impl Transfer {
         let Some(resource) = &self.resource else {
             return Phase::failure(Error::Gone { place });
         };
-        let expired = match (resource.expires, response::date(headers)) {
-            (Some(expires), Some(now)) => expires < now,
-            _ => false,
-        };
-        if matches!(resource.ending, Ending::Unsettled | Ending::Acknowledged) && !expired {
+        if resource.may_be_complete(headers) {
             return Phase::failure(Error::CompletionUnknown { place });
         }
         self.resource = None;
@@ -473,15 +362,16 @@ impl Transfer {
             return violation(place, Violation::LocationIsEndpoint);
         }
         line.event(Event::Created { url: url.clone() });
-        self.resource = Some(Resource {
+        let resource = Resource {
             spoke: response::names_tus(headers),
             reach: Some(0),
             ghost: Ghost::None,
-            ..Resource::at(url)
-        });
-        if let Some(conflict) = self.contradiction(headers, 0) {
+            ..Resource::at(url, self.length)
+        };
+        if let Some(conflict) = resource.contradiction(headers, 0) {
             return self.conflict(line, Op::Create, conflict);
         }
+        self.resource = Some(resource);
         self.note_expiry(line, headers);
         if self.length == 0 {
             self.complete(line, Op::Create, Completion::Acknowledged)
@@ -551,7 +441,8 @@ impl Transfer {
                 None => return Phase::failure(*error),
             }
         }
-        let rewound = (confirmed.rewound && !owed.counted).then_some((Cause::Rewound, None));
+        let rewound =
+            (confirmed.rewound.is_some() && !owed.counted).then_some((Cause::Rewound, None));
         let failed = owed
             .failed
             .filter(|_| !owed.unless_new || confirmed.gained == 0);
@@ -569,7 +460,9 @@ impl Transfer {
         let (from, to) = (flight.body.start, flight.body.end);
         self.note_expiry(line, headers);
         let Some(offset) = response::offset(headers) else {
-            self.note_ending(flight, Ending::Acknowledged);
+            if let Some(resource) = &mut self.resource {
+                resource.note_ending(flight, Ending::Acknowledged);
+            }
             let status = answer.status();
             self.owed = Owed {
                 failed: Some((Cause::NoOffset { status }, retry_after)),
@@ -593,7 +486,7 @@ impl Transfer {
             return self.complete(line, Op::Append, Completion::Acknowledged);
         }
         if offset <= from {
-            let cause = if confirmed.rewound {
+            let cause = if confirmed.rewound.is_some() {
                 Cause::Rewound
             } else {
                 Cause::NothingTaken
@@ -635,15 +528,6 @@ fn same(one: &Uri, other: &Uri) -> bool {
         )
     };
     parts(one) == parts(other)
-}
-
-/// What a word of the server's changed.
-#[derive(Debug, Default)]
-struct Confirmed {
-    /// Bytes that the server never had before.
-    gained: u64,
-    /// It has fewer than it had said.
-    rewound: bool,
 }
 
 impl Story for Transfer {
@@ -688,14 +572,16 @@ impl Story for Transfer {
         let doubtful = step == Step::Append
             && matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
             && resource.is_some_and(|resource| resource.ghost == Ghost::Whole);
-        if step == Step::Append {
+        if step == Step::Append
+            && let Some(resource) = &mut self.resource
+        {
             let fate = fate(&answer);
-            self.note_ghost(&flight, fate, false);
+            resource.note_ghost(&flight, fate, false);
             match fate {
-                Fate::Unanswered => self.note_ending(&flight, Ending::Unsettled),
+                Fate::Unanswered => resource.note_ending(&flight, Ending::Unsettled),
                 Fate::Refused if !doubtful => {
                     let words = response::said(&answer);
-                    self.note_ending(&flight, Ending::Refused(status, words));
+                    resource.note_ending(&flight, Ending::Refused(status, words));
                 }
                 Fate::Refused | Fate::Acknowledged | Fate::Unprocessed => (),
             }
@@ -774,13 +660,12 @@ impl Story for Transfer {
             }
         };
         match step {
-            Step::Append => {
-                self.note_ghost(&flight, fate, stopped);
-                if fate == Fate::Unanswered {
-                    self.note_ending(&flight, Ending::Unsettled);
-                    self.owed.counted = true;
-                    self.owed.lost = Some(flight.body.end - flight.body.start);
+            Step::Append if fate == Fate::Unanswered => {
+                if let Some(resource) = &mut self.resource {
+                    resource.note_silence(&flight, stopped);
                 }
+                self.owed.counted = true;
+                self.owed.lost = Some(flight.body.end - flight.body.start);
             }
             Step::Create if fate == Fate::Unanswered => line.event(Event::Orphaned),
             _ => (),
@@ -810,8 +695,9 @@ impl Story for Transfer {
         line.settle();
         match flight {
             Some(flight) if flight.op == Op::Append => {
-                self.note_ghost(&flight, Fate::Unanswered, true);
-                self.note_ending(&flight, Ending::Unsettled);
+                if let Some(resource) = &mut self.resource {
+                    resource.note_silence(&flight, true);
+                }
             }
             Some(flight) if flight.op == Op::Create => line.event(Event::Orphaned),
             _ => (),

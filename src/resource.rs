@@ -1,0 +1,144 @@
+//! What is known of an upload on the server, and what each exchange says of it.
+
+use http::HeaderMap;
+
+use crate::checkpoint::Ending;
+use crate::line::Flight;
+use crate::verdict::Fate;
+use crate::wire::date::Date;
+use crate::wire::response;
+use crate::{Conflict, Tick, UploadUrl};
+
+/// What is known of the upload on the server.
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) url: UploadUrl,
+    /// How many bytes it is to have.
+    pub(crate) length: u64,
+    /// A tus server was heard at this URL, or in the answer that named it.
+    pub(crate) spoke: bool,
+    /// A HEAD, or an append, was answered as it should be.
+    pub(crate) probed: bool,
+    pub(crate) appended: bool,
+    /// The server's last word on how much it has.
+    pub(crate) offset: u64,
+    /// The most that it ever said.
+    pub(crate) highest: u64,
+    /// What this run's requests can have brought it to; `None`: earlier runs may have sent more.
+    pub(crate) reach: Option<u64>,
+    pub(crate) ghost: Ghost,
+    pub(crate) expires: Option<Date>,
+    pub(crate) ending: Ending,
+    /// How often in a row, and since when, there was a 404 that no tus server signed.
+    pub(crate) missing: Option<(u32, Tick)>,
+}
+
+/// What may still arrive of a request that ended unanswered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ghost {
+    None,
+    /// Too little to complete the upload.
+    Part,
+    /// All that is missing.
+    Whole,
+}
+
+impl Resource {
+    /// An upload that earlier runs, or others, may have written to.
+    pub(crate) fn at(url: UploadUrl, length: u64) -> Self {
+        Self {
+            url,
+            length,
+            spoke: false,
+            probed: false,
+            appended: false,
+            offset: 0,
+            highest: 0,
+            reach: None,
+            ghost: Ghost::Whole,
+            expires: None,
+            ending: Ending::Open,
+            missing: None,
+        }
+    }
+    /// Whether what the server says of the upload can be, by rule R3 and the length.
+    pub(crate) fn contradiction(&self, headers: &HeaderMap, offset: u64) -> Option<Conflict> {
+        if let Some(server) = response::length(headers)
+            && server != self.length
+        {
+            return Some(Conflict::Length {
+                server,
+                source_length: self.length,
+            });
+        }
+        let reach = self
+            .reach
+            .map_or(self.length, |reach| reach.min(self.length));
+        (offset > reach).then_some(Conflict::Offset {
+            server: offset,
+            reach,
+        })
+    }
+
+    /// Takes the server's word for how much it has.
+    pub(crate) fn confirm(&mut self, offset: u64) -> Confirmed {
+        let confirmed = Confirmed {
+            gained: offset.saturating_sub(self.highest),
+            rewound: (offset < self.offset).then_some(self.offset),
+        };
+        self.offset = offset;
+        self.highest = self.highest.max(offset);
+        self.spoke = true;
+        if offset < self.length {
+            // Whatever became of the request that would have completed it, it did not.
+            self.ending = Ending::Open;
+        }
+        confirmed
+    }
+
+    /// What the end of an append says of what may still arrive of it.
+    pub(crate) fn note_ghost(&mut self, flight: &Flight, fate: Fate, stopped: bool) {
+        let reach = flight.reach(stopped);
+        if let Some(before) = &mut self.reach {
+            *before = (*before).max(reach);
+        }
+        match fate {
+            Fate::Unprocessed => (),
+            Fate::Unanswered if reach >= self.length => self.ghost = Ghost::Whole,
+            Fate::Unanswered if self.ghost == Ghost::Whole => (),
+            Fate::Unanswered => self.ghost = Ghost::Part,
+            Fate::Acknowledged | Fate::Refused => self.ghost = Ghost::None,
+        }
+    }
+
+    /// What the end of an append says of the upload's completion.
+    pub(crate) fn note_ending(&mut self, flight: &Flight, ending: Ending) {
+        if flight.body.end == self.length && flight.handed_over() {
+            self.ending = ending;
+        }
+    }
+
+    /// The end of an append that nobody answered.
+    pub(crate) fn note_silence(&mut self, flight: &Flight, stopped: bool) {
+        self.note_ghost(flight, Fate::Unanswered, stopped);
+        self.note_ending(flight, Ending::Unsettled);
+    }
+
+    /// Whether it may have been completed, and moved away, by the time that it is gone.
+    pub(crate) fn may_be_complete(&self, headers: &HeaderMap) -> bool {
+        let expired = match (self.expires, response::date(headers)) {
+            (Some(expires), Some(now)) => expires < now,
+            _ => false,
+        };
+        matches!(self.ending, Ending::Unsettled | Ending::Acknowledged) && !expired
+    }
+}
+
+/// What a word of the server's changed.
+#[derive(Debug, Default)]
+pub(crate) struct Confirmed {
+    /// Bytes that the server never had before.
+    pub(crate) gained: u64,
+    /// It has fewer than it had said, which was this.
+    pub(crate) rewound: Option<u64>,
+}
