@@ -46,7 +46,7 @@ pub(crate) fn run(args: &Demo, debug: bool) -> Result<(), Failure> {
     );
     let reporter = Reporter::for_demo(length, debug);
     reporter.notice(&format!(
-        "sending {} over a line that breaks, to a server in this process that keeps them in memory",
+        "sending {} over a line that breaks, to a server in this process that keeps it in memory",
         HumanBytes(length)
     ));
     let canceller = Canceller::new();
@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Demo, debug: bool) -> Result<(), Failure> {
         ));
     }
     output::write(&format!(
-        "identical: {} arrived as they were sent, though the connection was cut {} times\n",
+        "identical: {} arrived as sent, though the connection was cut {} times\n",
         HumanBytes(length),
         proxy.cuts()
     ))

@@ -73,7 +73,7 @@ pub(crate) fn table() -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:>5}  {meaning}", status.map_or(0, Status::code));
     }
-    text + "\nAn upload goes on where it ended with the same command, wherever the message says so."
+    text + "\nWhere the message says so, the same command goes on from where the upload ended."
 }
 
 impl Status {

@@ -226,7 +226,10 @@ fn words(event: &Event) -> Option<String> {
             attempt,
             after,
         } => {
-            format!("{op} failed ({attempt}): {cause}; again {}", again(*after))
+            format!(
+                "{op} failed (attempt {attempt}): {cause}; again {}",
+                again(*after)
+            )
         }
         Event::Rewound { from, to } => {
             format!("the server had {from} bytes and has {to} now; sending the others again")

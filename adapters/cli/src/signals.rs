@@ -38,7 +38,9 @@ pub(crate) fn watch(canceller: Canceller, reporter: Reporter) -> io::Result<()> 
             if signals.next().is_some() {
                 canceller.cancel(Cancel::Keep);
                 // Whoever reads stderr may have stopped to; that must not keep the next signal waiting.
-                std::thread::spawn(move || reporter.notice("stopping; once more stops it at once"));
+                std::thread::spawn(move || {
+                    reporter.notice("stopping; press Ctrl-C again to stop at once");
+                });
             }
             if signals.next().is_some() {
                 // What hangs is left behind; the checkpoint has been durable since before the first byte.

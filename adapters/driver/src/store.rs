@@ -35,7 +35,7 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process, or another call of this one, uploads the same file to the same endpoint.
-    #[error("this file is already being uploaded to there; wait for that to end, or stop it ({})", path.display())]
+    #[error("this file is already being uploaded there; wait for that to end, or stop it ({})", path.display())]
     Busy {
         /// The lock.
         path: PathBuf,

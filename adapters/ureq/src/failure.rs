@@ -36,7 +36,10 @@ pub(crate) fn failure(error: &Error, began: bool) -> Failure {
         }
         // A TLS stack's own words, which come wrapped in various ways.
         error => {
-            let words = error.to_string();
+            let words = match error {
+                Error::Io(error) => error.to_string(),
+                other => other.to_string(),
+            };
             if !began && is_no_tls(&words) {
                 return hopeless("no TLS is spoken there; is it http, or another port?");
             }

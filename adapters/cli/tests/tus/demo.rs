@@ -13,7 +13,7 @@ fn the_demo_ends_in_identical() {
             ran.stdout.lines().last().unwrap().contains("identical"),
             "{ran:#?}"
         );
-        assert!(ran.stdout.contains("failed (1)"), "{ran:#?}");
+        assert!(ran.stdout.contains("failed (attempt 1)"), "{ran:#?}");
         assert_eq!(ran.stderr, "");
     }
     assert!(place.checkpoints().is_empty());
@@ -25,7 +25,7 @@ fn each_cut_and_each_recovery_is_shown() {
     let file = place.file("a", 5_000_000);
     let ran = place.run(["demo", file.to_str().unwrap()]);
     let count = |text: &str| ran.stdout.matches(text).count();
-    assert_eq!(count("sending the file failed (1)"), 5, "{ran:#?}");
+    assert_eq!(count("sending the file failed (attempt 1)"), 5, "{ran:#?}");
     assert_eq!(count("going on at"), 4, "{ran:#?}");
     assert!(
         ran.stdout.contains("the connection was cut 5 times"),

@@ -125,7 +125,8 @@ fn a_line_that_is_cut_costs_nothing() {
     assert!(server.upload(ran.url()).unwrap().content() == content(3_000_000));
     assert_eq!(server.uploads().count(), 1);
     assert!(
-        ran.stderr.contains("sending the file failed (1)") && ran.stderr.contains("going on at"),
+        ran.stderr.contains("sending the file failed (attempt 1)")
+            && ran.stderr.contains("going on at"),
         "{ran:#?}"
     );
 }
