@@ -74,8 +74,9 @@ pub(crate) struct Flight {
     pub(crate) moved: bool,
     /// What the transport says it took; `None`: it does not report.
     sent: Option<u64>,
-    /// When the silence began that the deadline is about.
-    quiet: Tick,
+    /// When the silence began that the deadline is about; `None`: the driver was not told to begin
+    /// it yet, and no time runs.
+    quiet: Option<Tick>,
     /// An interim response has extended the deadline.
     extended: bool,
 }
@@ -83,6 +84,11 @@ pub(crate) struct Flight {
 impl Flight {
     fn len(&self) -> u64 {
         self.body.end - self.body.start
+    }
+
+    /// Whether it has this id, and the driver knows.
+    fn is(&self, id: DutyId) -> bool {
+        self.id == id && self.quiet.is_some()
     }
 
     /// Whether, for all we know, the last byte of the body left.
@@ -98,21 +104,19 @@ impl Flight {
         }
     }
 
-    fn deadline(&self, timeouts: &Timeouts) -> (Tick, Deadline) {
-        match (self.len(), self.sent) {
-            (0, _) => (self.quiet + timeouts.answer, Deadline::Answer),
+    fn deadline(&self, timeouts: &Timeouts) -> Option<(Tick, Deadline)> {
+        let quiet = self.quiet?;
+        Some(match (self.len(), self.sent) {
+            (0, _) => (quiet + timeouts.answer, Deadline::Answer),
             (len, None) => {
                 let least = Duration::from_secs(len / timeouts.least_speed.max(1));
                 let whole = timeouts.stall.saturating_add(least);
-                (
-                    self.quiet + whole + timeouts.answer_to_body,
-                    Deadline::Answer,
-                )
+                (quiet + whole + timeouts.answer_to_body, Deadline::Answer)
             }
-            (_, Some(0)) => (self.quiet + timeouts.stall, Deadline::Connect),
-            (len, Some(sent)) if sent < len => (self.quiet + timeouts.stall, Deadline::Stall),
-            _ => (self.quiet + timeouts.answer_to_body, Deadline::Answer),
-        }
+            (_, Some(0)) => (quiet + timeouts.stall, Deadline::Connect),
+            (len, Some(sent)) if sent < len => (quiet + timeouts.stall, Deadline::Stall),
+            _ => (quiet + timeouts.answer_to_body, Deadline::Answer),
+        })
     }
 }
 
@@ -204,8 +208,7 @@ impl Line {
 
     /// When the exchange that is out will have taken too long, and by which limit.
     pub(crate) fn deadline(&self) -> Option<(Tick, Deadline)> {
-        let flight = self.flight.as_ref()?;
-        Some(flight.deadline(&self.timeouts))
+        self.flight.as_ref()?.deadline(&self.timeouts)
     }
 
     /// Why there is no further attempt, where this limit says so.
@@ -216,7 +219,13 @@ impl Line {
     // What is said.
 
     pub(crate) fn next_signal(&mut self) -> Option<Signal> {
-        self.said.pop_front()
+        let signal = self.said.pop_front()?;
+        if let (Signal::Begin(id, _), Some(flight)) = (&signal, &mut self.flight)
+            && *id == flight.id
+        {
+            flight.quiet = Some(self.now + self.timeouts.connect);
+        }
+        Some(signal)
     }
 
     pub(crate) fn event(&mut self, event: Event) {
@@ -278,7 +287,7 @@ impl Line {
             fresh: self.fresh,
             moved,
             sent: None,
-            quiet: self.now + self.timeouts.connect,
+            quiet: None,
             extended: false,
         });
         Ok(())
@@ -286,16 +295,15 @@ impl Line {
 
     /// Takes the exchange that is out, if it has this id: it has ended.
     pub(crate) fn land(&mut self, id: DutyId) -> Option<Flight> {
-        self.flight.take_if(|flight| flight.id == id)
+        self.flight.take_if(|flight| flight.is(id))
     }
 
     /// Stops the exchange that is out. If nobody was told of it yet, there was none.
     pub(crate) fn stop_flight(&mut self) -> Option<Flight> {
         let flight = self.flight.take()?;
-        let before = self.said.len();
-        self.said
-            .retain(|signal| !matches!(signal, Signal::Begin(id, _) if *id == flight.id));
-        if self.said.len() < before {
+        if flight.quiet.is_none() {
+            self.said
+                .retain(|signal| !matches!(signal, Signal::Begin(id, _) if *id == flight.id));
             return None;
         }
         self.stop(flight.id);
@@ -310,7 +318,7 @@ impl Line {
 
     pub(crate) fn sent(&mut self, id: DutyId, bytes: u64) {
         let now = self.now;
-        let Some(flight) = self.flight.as_mut().filter(|flight| flight.id == id) else {
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.is(id)) else {
             return;
         };
         let before = flight.sent.unwrap_or(0);
@@ -319,8 +327,8 @@ impl Line {
         if bytes == before {
             return;
         }
-        let silence = now - flight.quiet;
-        flight.quiet = now;
+        let silence = now - flight.quiet.unwrap_or(now);
+        flight.quiet = Some(now);
         let offset = flight.body.start + bytes;
         // Bytes are taken: whatever comes of it, the line is not dead.
         self.budget.excuse(silence);
@@ -336,13 +344,13 @@ impl Line {
     /// transport that must show life.
     pub(crate) fn interim(&mut self, id: DutyId) {
         let now = self.now;
-        if let Some(flight) = self.flight.as_mut().filter(|flight| flight.id == id)
+        if let Some(flight) = self.flight.as_mut().filter(|flight| flight.is(id))
             && !flight.extended
             && flight.handed_over()
-            && flight.quiet < now
+            && flight.quiet < Some(now)
         {
             flight.extended = true;
-            flight.quiet = now;
+            flight.quiet = Some(now);
         }
     }
 

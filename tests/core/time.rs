@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tus_proto::{Cause, Deadline, Error, Event, Input, Limit, Tick};
+use tus_proto::{Answer, Cause, Deadline, Duty, Error, Event, Input, Limit, Machine, Output, Tick};
 
 use crate::scenario::Scenario;
 
@@ -239,4 +239,35 @@ fn an_interim_response_while_body_remains_extends_nothing() {
     let scenario = scenario.sent(9).after(secs(200));
     let scenario = scenario.input(Input::Interim(id, http::Response::new(())));
     assert_eq!(scenario.wait(), secs(300));
+}
+
+// A caller may take its time over an event: the request that it explains has not begun.
+#[test]
+fn the_clock_of_a_request_starts_when_it_is_told() {
+    let mut upload =
+        tus_proto::Upload::append(crate::scenario::URL, 9, &crate::scenario::config(|_| ()))
+            .unwrap();
+    let mut now = Tick(secs(1_000));
+    let Output::Begin(id, _) = upload.poll(now) else {
+        panic!("a HEAD");
+    };
+    let mut found = http::Response::new(bytes::Bytes::new());
+    let fields = [("upload-offset", "0"), ("tus-resumable", "1.0.0")];
+    *found.headers_mut() = crate::scenario::headers(&fields);
+    upload.handle(now, Input::Answer(id, Answer::Response(found)));
+    let id = loop {
+        match upload.poll(now) {
+            Output::Event(_) => now = now + secs(3_600),
+            Output::Begin(id, Duty::Save(_)) => {
+                upload.handle(now, Input::Answer(id, Answer::Saved));
+            }
+            Output::Begin(id, Duty::Exchange(..)) => break id,
+            other => panic!("{other:?}"),
+        }
+    };
+    upload.handle(now, Input::Sent(id, 0));
+    let Output::Wait(Some(until)) = upload.poll(now) else {
+        panic!("it waits for its request");
+    };
+    assert_eq!(until - now, secs(30 + 60));
 }

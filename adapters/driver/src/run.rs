@@ -227,7 +227,6 @@ impl Driver<'_> {
                     "the transport panicked; please report this as a bug",
                 ))
             });
-            exchange.over();
             let answer = match (exchange.source_failure(), answer, exchange.head()) {
                 (Some(failure), _, _) | (None, Err(failure), None) => Answer::Failed(failure),
                 (None, Ok(response), _) | (None, Err(_), Some(response)) => {
@@ -236,6 +235,7 @@ impl Driver<'_> {
             };
             // A driver that is gone has no use for it.
             let _ = driver.send(Message::Answer(id, answer));
+            exchange.over();
         };
         thread::Builder::new()
             .name("tus-exchange".to_owned())

@@ -188,7 +188,7 @@ fn a_caller_that_takes_its_time_does_not_cost_an_attempt() {
             if matches!(event, Event::Sent { .. }) {
                 go.send(()).unwrap();
                 let _ = told.recv_timeout(Duration::from_secs(20));
-                // The answer is there, and its time passes before anyone looks.
+                // The answer is sent by now; its time passes before anyone looks.
                 thread::sleep(Duration::from_millis(100));
             }
         })
