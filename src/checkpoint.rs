@@ -3,9 +3,9 @@
 //! ```text
 //! tus-checkpoint 1
 //! endpoint https://example.org/files/
+//! identity 1048576-1732300000-42
 //! url https://example.org/files/24e533
 //! length 1048576
-//! identity 1048576-1732300000-42
 //! spoke yes
 //! expires 1732400000
 //! ending refused 422 checksum%20wrong
@@ -13,7 +13,21 @@
 //! ```
 //!
 //! An upload that the caller knew by its URL alone has the line `upload` with that URL in place of
-//! `endpoint`.
+//! `endpoint`. A length that the server was not told yet has no line. An upload in parts has, in
+//! place of the lines from `url` to `ending`:
+//!
+//! ```text
+//! parts 2
+//! joining yes
+//! whole https://example.org/files/9a8b7c
+//! part 524288
+//! url https://example.org/files/24e533
+//! spoke yes
+//! part 524288
+//! ```
+//!
+//! where `joining` says whether the concatenation was begun, `whole` where it is, if that is known,
+//! and `part` begins a part with its length; one without a `url` was not created yet.
 //!
 //! A line is a name, a space and a value, in this order, each at most once. Bytes of free text that
 //! are not visible ASCII, and `%`, are percent-encoded. The last line holds the FNV-1a hash of all
@@ -25,6 +39,7 @@ use std::str::FromStr;
 use http::{StatusCode, Uri};
 
 use crate::UploadUrl;
+use crate::config::MAX_PARTS;
 use crate::wire::{date::Date, integer, reference};
 
 const HEADER: &str = "tus-checkpoint 1";
@@ -39,12 +54,48 @@ const LIMIT: usize = 1 << 20;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     pub(crate) start: Start,
-    pub(crate) url: Uri,
-    pub(crate) length: u64,
     pub(crate) identity: Option<String>,
+    pub(crate) kept: Kept,
+}
+
+/// What is on the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Whole(Saved),
+    Parts(Pieces),
+}
+
+/// One upload on the server.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Saved {
+    pub(crate) url: Uri,
+    /// `None`: the server was not told yet.
+    pub(crate) length: Option<u64>,
     pub(crate) spoke: bool,
     pub(crate) expires: Option<Date>,
     pub(crate) ending: Ending,
+}
+
+/// The parts of an upload, in order, each with its length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pieces {
+    /// Their lengths add up to a `u64`, and a part's is its upload's.
+    pub(crate) parts: Vec<(u64, Option<Saved>)>,
+    /// The server was, perhaps, asked to join them.
+    pub(crate) joining: bool,
+    /// Where they are joined.
+    pub(crate) whole: Option<Uri>,
+}
+
+impl fmt::Debug for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Saved")
+            .field("url", &UploadUrl::new(self.url.clone()))
+            .field("length", &self.length)
+            .field("expires", &self.expires)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the caller named. Where headers may go depends on it, and on nothing that a server said.
@@ -98,16 +149,30 @@ impl Checkpoint {
         }
     }
 
-    /// The upload's URL.
+    /// The upload's URL; `None` where it is in parts that were not joined yet.
     #[must_use]
-    pub fn url(&self) -> UploadUrl {
-        UploadUrl::new(self.url.clone())
+    pub fn url(&self) -> Option<UploadUrl> {
+        let url = match &self.kept {
+            Kept::Whole(saved) => Some(&saved.url),
+            Kept::Parts(pieces) => pieces.whole.as_ref(),
+        };
+        url.cloned().map(UploadUrl::new)
+    }
+
+    /// Whether the upload is in parts, so that [`Parallel`](crate::Parallel) goes on with it, and not
+    /// [`Upload`](crate::Upload).
+    #[must_use]
+    pub fn in_parts(&self) -> bool {
+        matches!(self.kept, Kept::Parts(_))
     }
 
     /// The length of the whole, in bytes, where it is known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        Some(self.length)
+        match &self.kept {
+            Kept::Whole(saved) => saved.length,
+            Kept::Parts(pieces) => Some(pieces.parts.iter().map(|(length, _)| length).sum()),
+        }
     }
 
     /// What identified the source, in the caller's words ([`Config::identity`](crate::Config::identity)).
@@ -116,55 +181,93 @@ impl Checkpoint {
         self.identity.as_deref()
     }
 
-    /// When the server will drop the unfinished upload, by its own clock.
+    /// When the server will drop the unfinished upload, or the first of its parts, by its own clock.
     #[must_use]
     pub fn expires(&self) -> Option<Date> {
-        self.expires
+        match &self.kept {
+            Kept::Whole(saved) => saved.expires,
+            Kept::Parts(pieces) => {
+                let parts = pieces.parts.iter();
+                parts.filter_map(|(_, saved)| saved.as_ref()?.expires).min()
+            }
+        }
     }
 
     /// The checkpoint as text, which [`FromStr`] reads. It holds the upload's whole URL.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut text = format!("{HEADER}\n");
-        let mut line = |name: &str, value: &str| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name} {value}");
-        };
+        let mut text = Text(format!("{HEADER}\n"));
         match &self.start {
-            Start::Endpoint(endpoint) => line("endpoint", &endpoint.to_string()),
-            Start::Upload(upload) => line("upload", &upload.to_string()),
+            Start::Endpoint(endpoint) => text.line("endpoint", endpoint),
+            Start::Upload(upload) => text.line("upload", upload),
         }
-        line("url", &self.url.to_string());
-        line("length", &self.length.to_string());
         if let Some(identity) = &self.identity {
-            line("identity", &encode(identity));
+            text.line("identity", encode(identity));
         }
-        line("spoke", if self.spoke { "yes" } else { "no" });
-        if let Some(expires) = self.expires {
-            line("expires", &expires.unix_seconds().to_string());
+        match &self.kept {
+            Kept::Whole(saved) => {
+                text.line("url", &saved.url);
+                if let Some(length) = saved.length {
+                    text.line("length", length);
+                }
+                text.state(saved);
+            }
+            Kept::Parts(pieces) => {
+                text.line("parts", pieces.parts.len());
+                text.line("joining", yes(pieces.joining));
+                if let Some(whole) = &pieces.whole {
+                    text.line("whole", whole);
+                }
+                for (length, saved) in &pieces.parts {
+                    text.line("part", length);
+                    if let Some(saved) = saved {
+                        text.line("url", &saved.url);
+                        text.state(saved);
+                    }
+                }
+            }
         }
-        match &self.ending {
+        let seal = fnv1a(text.0.as_bytes());
+        text.line("end", format_args!("{seal:016x}"));
+        text.0
+    }
+}
+
+/// Lines.
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, name: &str, value: impl fmt::Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    /// The lines after URL and length.
+    fn state(&mut self, saved: &Saved) {
+        self.line("spoke", yes(saved.spoke));
+        if let Some(expires) = saved.expires {
+            self.line("expires", expires.unix_seconds());
+        }
+        match &saved.ending {
             Ending::Open => (),
-            Ending::Acknowledged => line("ending", "acknowledged"),
-            Ending::Unsettled => line("ending", "unsettled"),
-            Ending::Refused(status, words) => line(
+            Ending::Acknowledged => self.line("ending", "acknowledged"),
+            Ending::Unsettled => self.line("ending", "unsettled"),
+            Ending::Refused(status, words) => self.line(
                 "ending",
-                &format!("refused {} {}", status.as_u16(), encode(words)),
+                format_args!("refused {} {}", status.as_u16(), encode(words)),
             ),
         }
-        let seal = fnv1a(text.as_bytes());
-        let _ = writeln!(text, "end {seal:016x}");
-        text
     }
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
 }
 
 impl fmt::Debug for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Checkpoint")
-            .field("url", &self.url())
-            .field("length", &self.length)
-            .field("expires", &self.expires)
-            .field("ending", &self.ending)
+            .field("kept", &self.kept)
             .finish_non_exhaustive()
     }
 }
@@ -214,20 +317,16 @@ impl FromStr for Checkpoint {
                     Start::Upload(upload.ok_or(CheckpointError::Line("endpoint"))?)
                 }
             },
-            url: lines
-                .read("url", url)?
-                .ok_or(CheckpointError::Line("url"))?,
-            length: lines
-                .read("length", number)?
-                .ok_or(CheckpointError::Line("length"))?,
             identity: lines.read("identity", decode)?,
-            spoke: lines
-                .read("spoke", yes_or_no)?
-                .ok_or(CheckpointError::Line("spoke"))?,
-            expires: lines.read("expires", |value| {
-                number(value).map(Date::from_unix_seconds)
-            })?,
-            ending: lines.read("ending", ending)?.unwrap_or_default(),
+            kept: match lines.read("parts", number)? {
+                Some(count) => Kept::Parts(lines.pieces(count)?),
+                None => {
+                    let url = lines.read("url", url)?;
+                    let url = url.ok_or(CheckpointError::Line("url"))?;
+                    let length = lines.read("length", number)?;
+                    Kept::Whole(lines.state(url, length)?)
+                }
+            },
         };
         if lines.0.is_empty() {
             Ok(checkpoint)
@@ -260,6 +359,50 @@ impl Lines<'_> {
         let (line, rest) = rest.split_once('\n').ok_or(CheckpointError::Line(name))?;
         self.0 = rest;
         value(line).map(Some).ok_or(CheckpointError::Line(name))
+    }
+
+    /// The lines after URL and length.
+    fn state(&mut self, url: Uri, length: Option<u64>) -> Result<Saved, CheckpointError> {
+        Ok(Saved {
+            url,
+            length,
+            spoke: self
+                .read("spoke", yes_or_no)?
+                .ok_or(CheckpointError::Line("spoke"))?,
+            expires: self.read("expires", |value| {
+                number(value).map(Date::from_unix_seconds)
+            })?,
+            ending: self.read("ending", ending)?.unwrap_or_default(),
+        })
+    }
+
+    /// The lines after the number of parts.
+    fn pieces(&mut self, count: u64) -> Result<Pieces, CheckpointError> {
+        if !(1..=MAX_PARTS as u64).contains(&count) {
+            return Err(CheckpointError::Line("parts"));
+        }
+        let joining = self.read("joining", yes_or_no)?;
+        let joining = joining.ok_or(CheckpointError::Line("joining"))?;
+        let whole = self.read("whole", url)?;
+        let mut parts = Vec::new();
+        let mut total = 0_u64;
+        for _ in 0..count {
+            let length = self.read("part", number)?;
+            let length = length.ok_or(CheckpointError::Line("part"))?;
+            total = total
+                .checked_add(length)
+                .ok_or(CheckpointError::Line("part"))?;
+            let saved = match self.read("url", url)? {
+                Some(url) => Some(self.state(url, Some(length))?),
+                None => None,
+            };
+            parts.push((length, saved));
+        }
+        Ok(Pieces {
+            parts,
+            joining,
+            whole,
+        })
     }
 }
 
@@ -340,15 +483,47 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    fn full() -> Checkpoint {
-        Checkpoint {
-            start: Start::Endpoint(Uri::from_static("https://example.org/files/")),
+    fn saved() -> Saved {
+        Saved {
             url: Uri::from_static("https://example.org/files/24e533?key=a,b"),
-            length: u64::MAX,
-            identity: Some("5 bytes\nend 0\u{202e}%".to_owned()),
+            length: Some(u64::MAX),
             spoke: true,
             expires: Some(Date::from_unix_seconds(1_700_000_000)),
             ending: Ending::Refused(StatusCode::UNPROCESSABLE_ENTITY, "no\r\ngood".to_owned()),
+        }
+    }
+
+    fn whole(saved: Saved) -> Checkpoint {
+        Checkpoint {
+            start: Start::Endpoint(Uri::from_static("https://example.org/files/")),
+            identity: Some("5 bytes\nend 0\u{202e}%".to_owned()),
+            kept: Kept::Whole(saved),
+        }
+    }
+
+    fn full() -> Checkpoint {
+        whole(saved())
+    }
+
+    fn in_parts() -> Checkpoint {
+        let part = |length| Saved {
+            length: Some(length),
+            expires: None,
+            ending: Ending::Unsettled,
+            ..saved()
+        };
+        let pieces = Pieces {
+            parts: vec![
+                (3, Some(part(3))),
+                (0, None),
+                (u64::MAX - 3, Some(part(u64::MAX - 3))),
+            ],
+            joining: true,
+            whole: Some(Uri::from_static("https://example.org/files/9")),
+        };
+        Checkpoint {
+            kept: Kept::Parts(pieces),
+            ..full()
         }
     }
 
@@ -362,25 +537,38 @@ mod tests {
         let bare = Checkpoint {
             start: Start::Upload(Uri::from_static("https://example.org/files/5")),
             identity: None,
-            spoke: false,
-            expires: None,
-            ending: Ending::Open,
-            ..full()
+            kept: Kept::Whole(Saved {
+                length: None,
+                spoke: false,
+                expires: None,
+                ending: Ending::Open,
+                ..saved()
+            }),
         };
+        let ended = |ending| whole(Saved { ending, ..saved() });
         let empty_words = Checkpoint {
             identity: Some(String::new()),
-            ending: Ending::Refused(StatusCode::BAD_REQUEST, String::new()),
+            ..ended(Ending::Refused(StatusCode::BAD_REQUEST, String::new()))
+        };
+        let unsettled = ended(Ending::Unsettled);
+        let acknowledged = ended(Ending::Acknowledged);
+        let one_part = Checkpoint {
+            kept: Kept::Parts(Pieces {
+                parts: vec![(5, None)],
+                joining: false,
+                whole: None,
+            }),
             ..full()
         };
-        let unsettled = Checkpoint {
-            ending: Ending::Unsettled,
-            ..full()
-        };
-        let acknowledged = Checkpoint {
-            ending: Ending::Acknowledged,
-            ..full()
-        };
-        for checkpoint in [full(), bare, empty_words, unsettled, acknowledged] {
+        for checkpoint in [
+            full(),
+            bare,
+            empty_words,
+            unsettled,
+            acknowledged,
+            in_parts(),
+            one_part,
+        ] {
             let text = checkpoint.to_text();
             assert_eq!(text.parse(), Ok(checkpoint), "{text}");
         }
@@ -388,23 +576,56 @@ mod tests {
 
     #[test]
     fn the_text_is_as_documented() {
+        let seal = |text: &str| format!("end {:016x}", {
+            fnv1a(&text.as_bytes()[..text.len() - SEAL_LINE])
+        });
+        let text = full().to_text();
         assert_eq!(
-            full().to_text().lines().collect::<Vec<_>>(),
+            text.lines().collect::<Vec<_>>(),
             [
                 "tus-checkpoint 1",
                 "endpoint https://example.org/files/",
+                "identity 5%20bytes%0Aend%200%E2%80%AE%25",
                 "url https://example.org/files/24e533?key=a,b",
                 "length 18446744073709551615",
-                "identity 5%20bytes%0Aend%200%E2%80%AE%25",
                 "spoke yes",
                 "expires 1700000000",
                 "ending refused 422 no%0D%0Agood",
-                &format!("end {:016x}", {
-                    let text = full().to_text();
-                    fnv1a(&text.as_bytes()[..text.len() - SEAL_LINE])
-                }),
+                &seal(&text),
             ]
         );
+        let text = in_parts().to_text();
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            [
+                "tus-checkpoint 1",
+                "endpoint https://example.org/files/",
+                "identity 5%20bytes%0Aend%200%E2%80%AE%25",
+                "parts 3",
+                "joining yes",
+                "whole https://example.org/files/9",
+                "part 3",
+                "url https://example.org/files/24e533?key=a,b",
+                "spoke yes",
+                "ending unsettled",
+                "part 0",
+                "part 18446744073709551612",
+                "url https://example.org/files/24e533?key=a,b",
+                "spoke yes",
+                "ending unsettled",
+                &seal(&text),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_upload_in_parts_is_known_as_one() {
+        let checkpoint = in_parts();
+        assert!(checkpoint.in_parts() && !full().in_parts());
+        assert_eq!(checkpoint.length(), Some(u64::MAX));
+        assert_eq!(checkpoint.expires(), None);
+        let url = checkpoint.url().map(|url| url.expose());
+        assert_eq!(url.as_deref(), Some("https://example.org/files/9"));
     }
 
     #[test]
@@ -438,7 +659,6 @@ mod tests {
     fn sealed_nonsense_is_refused() {
         for (lines, line) in [
             ("endpoint http://h/\nlength 5\nspoke no\n", "url"),
-            ("endpoint http://h/\nurl http://h/a\nspoke no\n", "length"),
             ("endpoint http://h/\nurl http://h/a\nlength 5\n", "spoke"),
             (
                 "endpoint http://h/\nurl http://u:p@h/a\nlength 5\nspoke no\n",
@@ -469,11 +689,11 @@ mod tests {
                 "spoke",
             ),
             (
-                "endpoint http://h/\nurl http://h/a\nlength 5\nidentity %\nspoke no\n",
+                "endpoint http://h/\nidentity %\nurl http://h/a\nlength 5\nspoke no\n",
                 "identity",
             ),
             (
-                "endpoint http://h/\nurl http://h/a\nlength 5\nidentity a b\nspoke no\n",
+                "endpoint http://h/\nidentity a b\nurl http://h/a\nlength 5\nspoke no\n",
                 "identity",
             ),
             (
@@ -490,13 +710,33 @@ mod tests {
             ),
             (
                 "endpoint http://h/\nurl http://h/a\nurl http://h/b\nlength 5\nspoke no\n",
-                "length",
+                "spoke",
             ),
             (
                 "endpoint http://h/\nurl http://h/a\nlength 5\nspoke no\nfuture 1\n",
                 "end",
             ),
             ("url http://h/a\nlength 5\nspoke no\n", "endpoint"),
+            ("endpoint http://h/\nparts 0\njoining no\n", "parts"),
+            ("endpoint http://h/\nparts 4097\njoining no\n", "parts"),
+            ("endpoint http://h/\nparts 2\npart 5\npart 5\n", "joining"),
+            ("endpoint http://h/\nparts 2\njoining no\npart 5\n", "part"),
+            (
+                "endpoint http://h/\nparts 2\njoining no\npart 18446744073709551615\npart 1\n",
+                "part",
+            ),
+            (
+                "endpoint http://h/\nparts 1\njoining no\npart 5\nurl http://h/a\n",
+                "spoke",
+            ),
+            (
+                "endpoint http://h/\nparts 1\njoining no\npart 5\npart 5\n",
+                "end",
+            ),
+            (
+                "endpoint http://h/\nparts 1\njoining no\nwhole h\npart 5\n",
+                "whole",
+            ),
             (
                 "upload http://h/?a b\nurl http://h/a\nlength 5\nspoke no\n",
                 "upload",
@@ -524,7 +764,7 @@ mod tests {
         let of = |size: usize| {
             let text = |identity: &str| {
                 let lines = format!(
-                    "endpoint http://h/\nurl http://h/a\nlength 5\nidentity {identity}\nspoke no\n"
+                    "endpoint http://h/\nidentity {identity}\nurl http://h/a\nlength 5\nspoke no\n"
                 );
                 sealed(&format!("{HEADER}\n{lines}"))
             };

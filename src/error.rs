@@ -7,12 +7,14 @@ use http::StatusCode;
 
 use crate::credentials::{Refusal, Unfit};
 use crate::wire::reference::ReferenceError;
-use crate::{MetadataError, UploadUrl};
+use crate::{Extension, MetadataError, UploadUrl};
 
 /// What a request is for.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Op {
+    /// `OPTIONS`, for what the server offers.
+    Discover,
     /// `HEAD`, for what the server knows of an upload.
     Inspect,
     /// `POST`: [Creation](https://tus.io/protocols/resumable-upload#creation).
@@ -23,16 +25,20 @@ pub enum Op {
     Append,
     /// `DELETE`: [Termination](https://tus.io/protocols/resumable-upload#termination).
     Terminate,
+    /// `POST`: [Concatenation](https://tus.io/protocols/resumable-upload#concatenation) of parts.
+    Concatenate,
 }
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Discover => "asking what the server offers",
             Self::Inspect => "inspecting the upload",
             Self::Create => "creating the upload",
             Self::Probe => "asking for the offset",
             Self::Append => "sending the file",
             Self::Terminate => "deleting the upload",
+            Self::Concatenate => "joining the parts",
         })
     }
 }
@@ -283,6 +289,8 @@ pub enum Limit {
     Deadline,
     /// A thousand requests without 64 KiB of progress.
     Requests,
+    /// The caller's [`Veto`](crate::Veto).
+    Veto,
 }
 
 /// Why an upload, or another machine, ended without success.
@@ -384,6 +392,34 @@ pub enum Error {
         /// What it said.
         failure: Failure,
     },
+    /// The server has fewer bytes than it had confirmed, and the source no longer has those that are
+    /// missing.
+    #[error(
+        "{place}: the server lost bytes: it has {offset}, and the source can only go on from {kept}; \
+         start it anew"
+    )]
+    Unrepeatable {
+        /// Where.
+        place: Box<Place>,
+        /// How many bytes the server has.
+        offset: u64,
+        /// The first byte that the source can still give.
+        kept: u64,
+    },
+    /// The URLs of the parts do not fit into the request that would join them. Nothing but the first
+    /// part was created; the checkpoint is forgotten.
+    #[error(
+        "{place}: the list of its parts would have {length} bytes, more than the {limit} that are \
+         allowed; use fewer parts"
+    )]
+    PartList {
+        /// Where.
+        place: Box<Place>,
+        /// The length that the list would have, in bytes.
+        length: u64,
+        /// The length that it may have ([`Parts::list_limit`](crate::Parts::list_limit)).
+        limit: u64,
+    },
     /// The source could not be read.
     #[error("{place}: cannot read the source: {failure}")]
     Source {
@@ -434,6 +470,7 @@ impl fmt::Display for GaveUp<'_> {
             (Limit::Requests, _) => {
                 f.write_str("gave up after a thousand requests with next to no progress")
             }
+            (Limit::Veto, _) => f.write_str("the caller allows no further attempt"),
         }
     }
 }
@@ -454,6 +491,8 @@ macro_rules! place_of {
             | Self::Hopeless { place, .. }
             | Self::Source { place, .. }
             | Self::SourceChanged { place }
+            | Self::Unrepeatable { place, .. }
+            | Self::PartList { place, .. }
             | Self::Cancelled { place, .. } => place,
         }
     };
@@ -499,9 +538,54 @@ pub enum Misuse {
     /// The checkpoint is of an upload that began at another URL.
     #[error("the checkpoint is of an upload that began at another URL")]
     Checkpoint,
-    /// A request of no bytes.
-    #[error("the maximum size of a request must be at least 1 byte")]
+    /// The checkpoint is of an upload in parts, or of one that is not, and the machine is for the
+    /// other kind ([`Checkpoint::in_parts`](crate::Checkpoint::in_parts)).
+    #[error("the checkpoint is of another kind of upload: one is in parts, the other is not")]
+    CheckpointKind,
+    /// The sizes of requests contradict each other, or allow no byte.
+    #[error(
+        "no request can be of the size that is asked for: the maximum must be at least 1 byte, and no \
+         less than the minimum and the multiple"
+    )]
     RequestSize,
+    /// This is no name of a checksum algorithm.
+    #[error("{0:?} is no name of a checksum algorithm: lower-case ASCII, such as sha1")]
+    Algorithm(String),
+    /// The server says that it does not have the extension that this needs.
+    /// [`Config::try_unoffered`](crate::Config::try_unoffered) tries all the same.
+    #[error("the server does not offer the extension {0}, which this needs")]
+    NotOffered(Extension),
+    /// The server offers checksums, but none of these.
+    #[error("the server compares none of the checksums that are asked for; it has: {}", Names(offered))]
+    NoAlgorithm {
+        /// What it offers.
+        offered: Vec<crate::Algorithm>,
+    },
+    /// The server says that it takes no upload of this length.
+    #[error("the source has {length} bytes, and the server takes at most {limit}")]
+    TooLarge {
+        /// The length of the source, in bytes.
+        length: u64,
+        /// `Tus-Max-Size`.
+        limit: u64,
+    },
+    /// An upload of no parts, of more than a header can name, or of more bytes than can be counted.
+    #[error("an upload in parts needs at least 1 part and at most {}, and a length that can be counted", crate::config::MAX_PARTS)]
+    Parts,
+    /// A part of an upload that is itself in parts.
+    #[error("parts cannot have parts: an upload is partial, or it is joined from partial ones")]
+    PartOfParts,
+}
+
+struct Names<'a>(&'a [crate::Algorithm]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, name) in self.0.iter().enumerate() {
+            write!(f, "{}{name}", if n == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
 }
 
 impl From<Unfit> for Misuse {

@@ -8,7 +8,9 @@ use crate::{Cause, Failure, Op, Origin, UploadUrl};
 /// Something that happened.
 ///
 /// Events are for people: whatever a driver must do comes as another output. None holds a
-/// credential or the query of an upload's URL. Offsets are those of the whole source.
+/// credential or the query of an upload's URL. Offsets are those of the whole source; where it is
+/// uploaded in parts, [`Sent`](Self::Sent) and [`Confirmed`](Self::Confirmed) say how many of its bytes
+/// that is in all.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -60,9 +62,19 @@ pub enum Event {
         /// The upload that is gone.
         gone: UploadUrl,
     },
-    /// The answer to a creation was lost: an empty upload that nobody knows of may be left on the
-    /// server.
+    /// The answer to a creation, or to the request that joins the parts, was lost: an upload that
+    /// nobody knows of may be left on the server.
     Orphaned,
+    /// All parts are on the server, and it is asked to join them.
+    Joining {
+        /// How many there are.
+        parts: usize,
+    },
+    /// The parts are joined, but this one could not be deleted as was wished; it stays on the server.
+    PartLeft {
+        /// Where.
+        url: UploadUrl,
+    },
     /// The request goes on to where the server says.
     Redirected {
         /// What is redirected.

@@ -8,7 +8,7 @@ use crate::line::{Ask, Flight, Line, NotFollowed, Signal, Spent};
 use crate::verdict::{Asked, Verdict, verdict};
 use crate::wire::response;
 use crate::{
-    Answer, Body, Cancel, Cause, Checkpoint, Deadline, Duty, DutyId, Error, Event, Failure,
+    Algorithm, Answer, Body, Cancel, Cause, Checkpoint, Deadline, Duty, DutyId, Error, Event, Failure,
     FailureKind, Hint, Input, Limit, Op, Output, Place, Tick, Violation,
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) enum Phase<S, T> {
     /// This request goes out at the next poll.
     Ready(S),
+    /// What this request needs of the source is being asked for, since this time.
+    Preparing(DutyId, Tick, S),
     /// This request is out.
     Out(S),
     /// This request goes out when the time has come.
@@ -171,8 +173,28 @@ pub(crate) trait Story: Send + 'static {
     type Step: Copy + std::fmt::Debug + Send;
     type Success: std::fmt::Debug + Send + 'static;
 
+    /// What is to be asked of the source before this step's request can be made.
+    fn prepare(&mut self, _step: Self::Step) -> Option<Duty> {
+        None
+    }
+
+    /// What an answer to that leads to.
+    fn prepared(
+        &mut self,
+        _line: &mut Line,
+        step: Self::Step,
+        _answer: Answer,
+    ) -> Phase<Self::Step, Self::Success> {
+        Phase::Ready(step)
+    }
+
     /// The request of this step.
     fn request(&self, step: Self::Step) -> (Op, Request<Body>);
+
+    /// The checksum that is to follow its body.
+    fn trailer(&self, _step: Self::Step) -> Option<Algorithm> {
+        None
+    }
 
     /// What an answer leads to.
     fn answered(
@@ -233,18 +255,36 @@ impl<S: Story> Lane<S> {
         first: Phase<S::Step, S::Success>,
         saved: Option<Checkpoint>,
     ) -> Self {
-        Self {
+        let mut lane = Self {
             line,
             story,
-            phase: first,
+            phase: Phase::Over(None),
             saved,
             unsaved: false,
             cancel: None,
-        }
+        };
+        lane.turn(first);
+        lane
     }
 
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
         self.story.checkpoint()
+    }
+
+    pub(crate) fn story(&self) -> &S {
+        &self.story
+    }
+
+    pub(crate) fn line_mut(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    /// Goes on after its end, with this step, as another task.
+    pub(crate) fn restart(&mut self, change: impl FnOnce(&mut S) -> S::Step) {
+        let step = change(&mut self.story);
+        self.cancel = None;
+        self.line.settle();
+        self.turn(Phase::Ready(step));
     }
 
     pub(crate) fn poll(&mut self, now: Tick) -> Output<S::Success> {
@@ -258,7 +298,7 @@ impl<S: Story> Lane<S> {
                 None => (),
             }
             let until = match std::mem::replace(&mut self.phase, Phase::Over(None)) {
-                Phase::Ready(step) => {
+                Phase::Ready(step) if self.line.held().is_none() => {
                     self.send(step);
                     continue;
                 }
@@ -276,6 +316,7 @@ impl<S: Story> Lane<S> {
                 phase => {
                     let until = match &phase {
                         Phase::Waiting(until, _) => Some(*until),
+                        Phase::Ready(_) => self.line.held().flatten(),
                         Phase::Out(_) => self.line.deadline().map(|(at, _)| at),
                         _ => None,
                     };
@@ -308,8 +349,14 @@ impl<S: Story> Lane<S> {
     }
 
     fn send(&mut self, step: S::Step) {
+        if let Some(duty) = self.story.prepare(step) {
+            let id = self.line.begin(duty);
+            self.phase = Phase::Preparing(id, self.line.now(), step);
+            return;
+        }
         let (op, request) = self.story.request(step);
-        match self.line.exchange(op, request) {
+        let trailer = self.story.trailer(step);
+        match self.line.exchange(op, request, trailer) {
             Ok(()) => self.phase = Phase::Out(step),
             Err(limit) => self.give_up(step, limit),
         }
@@ -339,6 +386,11 @@ impl<S: Story> Lane<S> {
                 }
                 None => self.phase = Phase::Out(step),
             },
+            Phase::Preparing(preparing, since, step) if preparing == id => {
+                self.line.budget.excuse(self.line.now() - since);
+                let next = self.story.prepared(&mut self.line, step, answer);
+                self.turn(next);
+            }
             Phase::Saving(saving, then) if saving == id => {
                 if matches!(answer, Answer::Saved) {
                     self.turn(*then);
@@ -382,6 +434,7 @@ impl<S: Story> Lane<S> {
         let now = self.line.now();
         let step = match self.phase {
             Phase::Ready(step)
+            | Phase::Preparing(_, _, step)
             | Phase::Out(step)
             | Phase::Waiting(_, step)
             | Phase::Asking(_, step, _)
@@ -402,7 +455,7 @@ impl<S: Story> Lane<S> {
 
     /// Stops what is out, and lets the story draw its conclusions.
     fn interrupt(&mut self, how: Cancel) -> Phase<S::Step, S::Success> {
-        if let Phase::Authorizing(id, ..) = self.phase {
+        if let Phase::Authorizing(id, ..) | Phase::Preparing(id, ..) = self.phase {
             self.line.stop(id);
         }
         let flight = self.line.stop_flight();
@@ -441,7 +494,7 @@ impl<S: Story> Lane<S> {
 }
 
 /// What a duty failed of; an answer that belongs to another duty is a failure too.
-fn failure(answer: Answer) -> Failure {
+pub(crate) fn failure(answer: Answer) -> Failure {
     match answer {
         Answer::Failed(failure) => failure,
         _ => Failure::new(

@@ -113,7 +113,9 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod algorithm;
 mod call;
+mod capabilities;
 mod checkpoint;
 mod chunk;
 mod config;
@@ -125,6 +127,7 @@ mod line;
 mod machine;
 mod resource;
 mod retry;
+mod supply;
 mod tick;
 mod transfer;
 mod upload;
@@ -132,9 +135,13 @@ mod url;
 mod verdict;
 mod wire;
 
-pub use call::{Inspect, Inspected};
+pub use algorithm::Algorithm;
+pub use call::{Concatenate, Create, Discover, Inspect, Inspected, Role, Terminate};
+pub use capabilities::{Capabilities, Extension};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use config::{Authorize, AuthorizePredicate, Config, RetryPolicy, Timeouts};
+pub use config::{
+    Authorize, AuthorizePredicate, Config, Parts, RetryPolicy, Timeouts, Veto, VetoPredicate,
+};
 pub use credentials::{Foreign, Origin, Refusal};
 pub use error::{
     Cause, Conflict, Deadline, Error, Failure, FailureKind, Hint, Limit, Misuse, Op, Place,
@@ -142,7 +149,7 @@ pub use error::{
 };
 pub use event::Event;
 pub use machine::{
-    Algorithm, Answer, Body, Cancel, Duty, DutyId, Input, MAX_ANSWER_BODY, Machine, Output, Terms,
+    Answer, Body, Cancel, Duty, DutyId, Input, MAX_ANSWER_BODY, Machine, Output, Terms,
 };
 pub use tick::Tick;
 pub use upload::{Completion, Upload, Uploaded};

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri};
 
 use crate::credentials::{Admitted, Credentials, Refusal};
-use crate::retry::{Budget, Next};
+use crate::retry::{Budget, Next, Random};
+use crate::wire::request::override_method;
 use crate::{
-    Authorize, Body, Cause, Config, Deadline, Duty, DutyId, Error, Event, Limit, Op, Origin, Place,
-    Terms, Tick, Timeouts, UploadUrl,
+    Algorithm, Authorize, Body, Cause, Config, Deadline, Duty, DutyId, Error, Event, Limit, Op,
+    Origin, Place, Terms, Tick, Timeouts, UploadUrl, Veto,
 };
 
 /// How many redirects one request follows.
@@ -35,6 +36,7 @@ pub(crate) enum Signal {
 
 #[derive(Debug)]
 pub(crate) struct Line {
+    lane: u32,
     serial: u32,
     now: Tick,
     /// When the last poll asked to be polled again.
@@ -52,6 +54,12 @@ pub(crate) struct Line {
     detour: Option<Detour>,
     /// The next request goes over a new connection.
     fresh: bool,
+    /// No request is begun before this time, for reasons that are not this lane's.
+    hold: Tick,
+    veto: Veto,
+    method_override: bool,
+    /// Where requests carry an id, and where that comes from.
+    request_id: Option<(HeaderName, Random)>,
 }
 
 #[derive(Debug)]
@@ -79,6 +87,8 @@ pub(crate) struct Flight {
     quiet: Option<Tick>,
     /// An interim response has extended the deadline.
     extended: bool,
+    /// How long the answer may take once the body is gone.
+    patience: Duration,
 }
 
 impl Flight {
@@ -107,15 +117,15 @@ impl Flight {
     fn deadline(&self, timeouts: &Timeouts) -> Option<(Tick, Deadline)> {
         let quiet = self.quiet?;
         Some(match (self.len(), self.sent) {
-            (0, _) => (quiet + timeouts.answer, Deadline::Answer),
+            (0, _) => (quiet + self.patience, Deadline::Answer),
             (len, None) => {
                 let least = Duration::from_secs(len / timeouts.least_speed.max(1));
                 let whole = timeouts.stall.saturating_add(least);
-                (quiet + whole + timeouts.answer_to_body, Deadline::Answer)
+                (quiet + whole + self.patience, Deadline::Answer)
             }
             (_, Some(0)) => (quiet + timeouts.stall, Deadline::Connect),
             (len, Some(sent)) if sent < len => (quiet + timeouts.stall, Deadline::Stall),
-            _ => (quiet + timeouts.answer_to_body, Deadline::Answer),
+            _ => (quiet + self.patience, Deadline::Answer),
         })
     }
 }
@@ -168,13 +178,22 @@ pub(crate) struct Ask {
 
 impl Line {
     pub(crate) fn new(config: &Config, credentials: Credentials) -> Self {
+        Self::of_lane(0, config, credentials)
+    }
+
+    /// One of several, with jitter of its own.
+    pub(crate) fn of_lane(lane: u32, config: &Config, credentials: Credentials) -> Self {
+        let mut seeds = Random(config.seed.wrapping_add(u64::from(lane) << 32));
+        let seed = if lane == 0 { config.seed } else { seeds.next() };
+        let ids = Random(seeds.next());
         Self {
+            lane,
             serial: 0,
             now: Tick::default(),
             wanted: None,
             said: VecDeque::new(),
             flight: None,
-            budget: Budget::new(config.retry.clone(), config.seed),
+            budget: Budget::new(config.retry.clone(), seed),
             timeouts: config.timeouts.clone(),
             credentials,
             authorize: config.authorize.clone(),
@@ -182,6 +201,10 @@ impl Line {
             cause: None,
             detour: None,
             fresh: false,
+            hold: Tick::default(),
+            veto: config.veto.clone(),
+            method_override: config.method_override,
+            request_id: config.request_id.clone().map(|name| (name, ids)),
         }
     }
 
@@ -216,6 +239,16 @@ impl Line {
         Spent::Limit(limit, self.cause.clone())
     }
 
+    /// No request is begun before this time.
+    pub(crate) fn hold(&mut self, until: Tick) {
+        self.hold = until;
+    }
+
+    /// Until when no request is begun, if that is still to come; `None` in it: till further notice.
+    pub(crate) fn held(&self) -> Option<Option<Tick>> {
+        (self.hold > self.now).then(|| Some(self.hold).filter(|hold| *hold != Tick::NEVER))
+    }
+
     // What is said.
 
     pub(crate) fn next_signal(&mut self) -> Option<Signal> {
@@ -234,7 +267,7 @@ impl Line {
 
     pub(crate) fn begin(&mut self, duty: Duty) -> DutyId {
         let id = DutyId {
-            lane: 0,
+            lane: self.lane,
             serial: self.serial,
         };
         self.serial = self.serial.wrapping_add(1);
@@ -249,8 +282,17 @@ impl Line {
     // The exchange.
 
     /// Sends a request to where it says, or to where a redirect says.
-    pub(crate) fn exchange(&mut self, op: Op, mut request: Request<Body>) -> Result<(), Limit> {
+    /// `trailer`: the checksum that is to follow its body.
+    pub(crate) fn exchange(
+        &mut self,
+        op: Op,
+        mut request: Request<Body>,
+        trailer: Option<Algorithm>,
+    ) -> Result<(), Limit> {
         self.budget.request()?;
+        if self.method_override {
+            override_method(&mut request);
+        }
         let detour = self.detour.as_ref();
         if let Some(detour) = detour {
             *request.uri_mut() = detour.url.as_uri().clone();
@@ -258,19 +300,27 @@ impl Line {
         let url = UploadUrl::new(request.uri().clone());
         let moved = detour.is_some_and(|detour| detour.permanent);
         let body = request.body().clone();
+        let patience = match op {
+            Op::Concatenate => self.timeouts.concatenation,
+            _ if body.is_empty() => self.timeouts.answer,
+            _ => self.timeouts.answer_to_body,
+        };
+        let trusted = self.credentials.dress(url.as_uri(), request.headers_mut());
+        if let Some((name, ids)) = self.request_id.as_mut().filter(|_| trusted) {
+            let id = format!("{:016x}{:016x}", ids.next(), ids.next());
+            let id = HeaderValue::try_from(id).expect("hexadecimal digits are visible ASCII");
+            // A map that is full (32,768 lines) takes no more.
+            let _ = request.headers_mut().try_insert(name.clone(), id);
+        }
         let terms = Terms {
             op,
             attempt: self.budget.failures(),
-            trusted: self.credentials.dress(url.as_uri(), request.headers_mut()),
+            trusted,
             fresh: self.fresh,
-            trailer: None,
+            trailer,
             connect: self.timeouts.connect,
             stall: self.timeouts.stall,
-            answer: if body.is_empty() {
-                self.timeouts.answer
-            } else {
-                self.timeouts.answer_to_body
-            },
+            answer: patience,
         };
         if !body.is_empty() {
             self.event(Event::Appending {
@@ -289,6 +339,7 @@ impl Line {
             sent: None,
             quiet: None,
             extended: false,
+            patience,
         });
         Ok(())
     }
@@ -376,6 +427,9 @@ impl Line {
             _ => false,
         };
         self.cause = Some(cause.clone());
+        if self.veto.ends(op, &cause) {
+            return Err(Spent::Limit(Limit::Veto, Some(cause)));
+        }
         match self.budget.fail(self.now, lost, retry_after) {
             Next::Wait(after) => {
                 self.event(Event::Retrying {

@@ -1,6 +1,5 @@
 //! The contract between a machine and whoever drives it.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 
-use crate::{Checkpoint, Error, Event, Failure, Op, Tick, UploadUrl};
+use crate::{Algorithm, Checkpoint, Error, Event, Failure, Op, Tick, UploadUrl};
 
 /// A protocol state machine: it says what to do, and is told what came of it.
 ///
@@ -92,10 +91,11 @@ pub enum Duty {
         /// The bytes of the source, by offset.
         range: Range<u64>,
     },
-    /// For a source of unknown length: have the bytes up to `upto` at hand; answered by
-    /// [`Answer::Available`].
+    /// For a source of unknown length: have the bytes up to `upto` at hand, waiting for them if
+    /// need be; answered by [`Answer::Available`].
     Read {
-        /// Bytes before this offset will not be asked for again.
+        /// Bytes before this offset will not be asked for again, neither by a request nor for a
+        /// digest.
         keep: u64,
         /// The offset up to which bytes are wanted.
         upto: u64,
@@ -159,7 +159,11 @@ pub struct Terms {
     /// Whether it must go over a new connection, where the stack can (after
     /// [421](https://www.rfc-editor.org/rfc/rfc9110#section-15.5.20)).
     pub fresh: bool,
-    /// The checksum to append as a trailer; only where the transport said that it can.
+    /// The checksum to compute of the body and to send after it, as the trailer field
+    /// `Upload-Checksum`: the algorithm's name, a space, the digest in base64. The request announces
+    /// it and has no `Content-Length`: the transport frames the body, whose length is that of its
+    /// range. Only where the transport said that it can
+    /// ([`Config::trailers`](crate::Config::trailers)).
     pub trailer: Option<Algorithm>,
     /// How long the connection may take.
     pub connect: Duration,
@@ -187,23 +191,6 @@ impl Terms {
     }
 }
 
-/// The name of a checksum algorithm, as servers list it: lower-case ASCII.
-///
-/// See [Checksum](https://tus.io/protocols/resumable-upload#checksum).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Algorithm(Cow<'static, str>);
-
-impl Algorithm {
-    /// SHA-1, which every server with the checksum extension has.
-    pub const SHA1: Self = Self(Cow::Borrowed("sha1"));
-
-    /// The name as it stands in `Upload-Checksum`.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
 /// What came of a duty.
 #[derive(Debug)]
 pub enum Answer {
@@ -212,9 +199,10 @@ pub enum Answer {
     Response(Response<Bytes>),
     /// The digest, as raw bytes.
     Digest(Bytes),
-    /// What the source has.
+    /// What the source has. Where it has not ended, there must be at least one byte more than what
+    /// the duty said to keep.
     Available {
-        /// Bytes before this offset can be read.
+        /// Bytes before this offset can be read. It may be more than was wanted.
         upto: u64,
         /// Whether the source ends there.
         end: bool,

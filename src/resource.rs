@@ -13,8 +13,8 @@ use crate::{Conflict, Tick, UploadUrl};
 #[derive(Debug)]
 pub(crate) struct Resource {
     pub(crate) url: UploadUrl,
-    /// How many bytes it is to have.
-    pub(crate) length: u64,
+    /// How many bytes it is to have; `None`: the source has not ended yet.
+    pub(crate) length: Option<u64>,
     /// A tus server was heard at this URL, or in the answer that named it.
     pub(crate) spoke: bool,
     /// A HEAD, or an append, was answered as it should be.
@@ -45,7 +45,7 @@ pub(crate) enum Ghost {
 
 impl Resource {
     /// An upload that earlier runs, or others, may have written to.
-    pub(crate) fn at(url: UploadUrl, length: u64) -> Self {
+    pub(crate) fn at(url: UploadUrl, length: Option<u64>) -> Self {
         Self {
             url,
             length,
@@ -61,19 +61,20 @@ impl Resource {
             missing: None,
         }
     }
+
     /// Whether what the server says of the upload can be, by rule R3 and the length.
     pub(crate) fn contradiction(&self, headers: &HeaderMap, offset: u64) -> Option<Conflict> {
-        if let Some(server) = response::length(headers)
-            && server != self.length
+        let server = response::length(headers);
+        if let (Some(server), Some(source_length)) = (server, self.length)
+            && server != source_length
         {
             return Some(Conflict::Length {
                 server,
-                source_length: self.length,
+                source_length,
             });
         }
-        let reach = self
-            .reach
-            .map_or(self.length, |reach| reach.min(self.length));
+        let bounds = [self.reach, self.length, server];
+        let reach = bounds.into_iter().flatten().min()?;
         (offset > reach).then_some(Conflict::Offset {
             server: offset,
             reach,
@@ -89,7 +90,7 @@ impl Resource {
         self.offset = offset;
         self.highest = self.highest.max(offset);
         self.spoke = true;
-        if offset < self.length {
+        if self.length.is_none_or(|length| offset < length) {
             // Whatever became of the request that would have completed it, it did not.
             self.ending = Ending::Open;
         }
@@ -104,7 +105,9 @@ impl Resource {
         }
         match fate {
             Fate::Unprocessed => (),
-            Fate::Unanswered if reach >= self.length => self.ghost = Ghost::Whole,
+            Fate::Unanswered if Some(reach) >= self.length && self.length.is_some() => {
+                self.ghost = Ghost::Whole;
+            }
             Fate::Unanswered if self.ghost == Ghost::Whole => (),
             Fate::Unanswered => self.ghost = Ghost::Part,
             Fate::Acknowledged | Fate::Refused => self.ghost = Ghost::None,
@@ -113,7 +116,7 @@ impl Resource {
 
     /// What the end of an append says of the upload's completion.
     pub(crate) fn note_ending(&mut self, flight: &Flight, ending: Ending) {
-        if flight.body.end == self.length && flight.handed_over() {
+        if Some(flight.body.end) == self.length && flight.handed_over() {
             self.ending = ending;
         }
     }
@@ -125,12 +128,14 @@ impl Resource {
     }
 
     /// Whether it may have been completed, and moved away, by the time that it is gone.
-    pub(crate) fn may_be_complete(&self, headers: &HeaderMap) -> bool {
-        let expired = match (self.expires, response::date(headers)) {
-            (Some(expires), Some(now)) => expires < now,
-            _ => false,
-        };
-        matches!(self.ending, Ending::Unsettled | Ending::Acknowledged) && !expired
+    /// `now`: the time by the server's clock, or by the caller's.
+    pub(crate) fn may_be_complete(&self, now: Option<Date>) -> bool {
+        matches!(self.ending, Ending::Unsettled | Ending::Acknowledged) && !self.expired(now)
+    }
+
+    /// Whether the server has dropped it by now, if it was not complete.
+    pub(crate) fn expired(&self, now: Option<Date>) -> bool {
+        matches!((self.expires, now), (Some(expires), Some(now)) if expires < now)
     }
 }
 

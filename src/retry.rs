@@ -13,7 +13,7 @@ const REQUESTS: u32 = 1_000;
 #[derive(Debug)]
 pub(crate) struct Budget {
     policy: RetryPolicy,
-    random: u64,
+    random: Random,
     failures: u32,
     requests: u32,
     gained: u64,
@@ -35,7 +35,7 @@ impl Budget {
     pub(crate) fn new(policy: RetryPolicy, seed: u64) -> Self {
         Self {
             policy,
-            random: seed,
+            random: Random(seed),
             failures: 0,
             requests: 0,
             gained: 0,
@@ -147,14 +147,19 @@ impl Budget {
     /// A random duration of at most this.
     fn up_to(&mut self, most: Duration) -> Duration {
         let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-        let scaled = (u128::from(self.next_random()) * (u128::from(nanos) + 1)) >> 64;
+        let scaled = (u128::from(self.random.next()) * (u128::from(nanos) + 1)) >> 64;
         Duration::from_nanos(u64::try_from(scaled).unwrap_or(nanos))
     }
+}
 
-    /// `SplitMix64`: a counter, well mixed.
-    fn next_random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.random;
+/// Numbers from a seed: `SplitMix64`, a counter, well mixed.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
@@ -307,7 +312,7 @@ mod tests {
             3_203_168_211_198_807_973,
             9_817_491_932_198_370_423,
         ] {
-            assert_eq!(budget.next_random(), number);
+            assert_eq!(budget.random.next(), number);
         }
     }
 

@@ -3,20 +3,22 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode};
 
-use crate::checkpoint::{Ending, Start};
-use crate::chunk::Chunk;
-use crate::config::MAX_IDENTITY;
+use crate::call::{named, same};
+use crate::checkpoint::{Ending, Kept, Saved, Start};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::resource::{Confirmed, Ghost, Resource};
+use crate::supply::{Shortage, Supply};
 use crate::upload::{Completion, Uploaded};
 use crate::verdict::{Asked, Fate, Verdict, fate};
+use crate::wire::date::Date;
+use crate::wire::request::{Along, Creation};
 use crate::wire::{request, response};
 use crate::{
-    Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Hint, Metadata,
-    Misuse, Op, Place, UploadUrl, Violation,
+    Algorithm, Answer, Body, Cancel, Cause, Checkpoint, Config, Conflict, Duty, Error, Event,
+    Extension, FailureKind, Hint, Metadata, Misuse, Op, Place, UploadUrl, Violation,
 };
 
 /// So many 404s, over so long, are believed even without a tus server's signature.
@@ -57,17 +59,43 @@ type Next = Phase<Step, Uploaded>;
 #[derive(Debug)]
 pub(crate) struct Transfer {
     start: Start,
-    length: u64,
-    metadata: Metadata,
+    /// Bytes of the whole, once the source or the server said it.
+    length: Option<u64>,
+    /// Whether the server knows the length.
+    told: Told,
+    creation: Opening,
+    /// It is one of several, and stays what it is when it is complete.
+    part: bool,
     identity: Option<String>,
     recreations: u32,
-    chunk: Chunk,
+    wall_clock: Option<Date>,
+    supply: Supply,
     /// The upload on the server, once there is one.
     resource: Option<Resource>,
     /// What the offset that a HEAD brings will decide, beside where to go on.
     owed: Owed,
     /// Appends lost in a row without new bytes.
     losses: u32,
+}
+
+/// Whether the server knows the length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// It is to be told by the next append, once it is known.
+    No,
+    /// A request told it, and what became of that is not known.
+    Perhaps,
+    Yes,
+}
+
+/// How the upload is created.
+#[derive(Debug)]
+struct Opening {
+    metadata: Metadata,
+    partial: bool,
+    /// The longest source that goes along; 0: none does.
+    bytes: u64,
+    expect: bool,
 }
 
 /// What is to be decided when a HEAD has brought the offset.
@@ -90,17 +118,24 @@ struct Owed {
 }
 
 impl Transfer {
-    pub(crate) fn new(start: Start, length: u64, config: &Config) -> Result<Self, Misuse> {
-        if config.request_size == Some(0) {
-            return Err(Misuse::RequestSize);
+    /// `length`: `None` where the source ends where it ends.
+    pub(crate) fn new(
+        start: Start,
+        length: Option<u64>,
+        config: &Config,
+    ) -> Result<Self, Misuse> {
+        let supply = Supply::new(length.is_none(), config)?;
+        if matches!(start, Start::Endpoint(_)) {
+            if length.is_none() {
+                config.needs(Extension::CreationDeferLength)?;
+            }
+            if config.partial {
+                config.needs(Extension::Concatenation)?;
+            }
+            config.fits(length.unwrap_or(0))?;
         }
-        if config
-            .identity
-            .as_ref()
-            .is_some_and(|identity| identity.len() > MAX_IDENTITY)
-        {
-            return Err(Misuse::Identity);
-        }
+        let with_bytes = config.offered(Extension::CreationWithUpload) == Some(true)
+            && !supply.has_checksum();
         let resource = match &start {
             Start::Endpoint(_) => None,
             Start::Upload(url) => Some(Resource::at(UploadUrl::new(url.clone()), length)),
@@ -108,10 +143,18 @@ impl Transfer {
         Ok(Self {
             start,
             length,
-            metadata: config.metadata.clone(),
+            told: length.map_or(Told::No, |_| Told::Yes),
+            creation: Opening {
+                metadata: config.metadata.clone(),
+                partial: config.partial,
+                bytes: if with_bytes { config.creation_body } else { 0 },
+                expect: config.expect_continue,
+            },
+            part: false,
             identity: config.identity.clone(),
             recreations: config.recreations,
-            chunk: Chunk::new(config.request_size),
+            wall_clock: config.wall_clock,
+            supply,
             resource,
             owed: Owed::default(),
             losses: 0,
@@ -120,19 +163,69 @@ impl Transfer {
 
     /// As an earlier run left it, at this URL.
     pub(crate) fn resume(
-        checkpoint: Checkpoint,
+        start: Start,
+        identity: Option<String>,
+        saved: Saved,
         url: UploadUrl,
+        length: Option<u64>,
         config: &Config,
     ) -> Result<Self, Misuse> {
-        let mut transfer = Self::new(checkpoint.start, checkpoint.length, config)?;
-        transfer.identity = checkpoint.identity;
+        // What it was created with is not asked for again.
+        let mut transfer = Self::new(Start::Upload(url.as_uri().clone()), length, config)?;
+        transfer.start = start;
+        transfer.identity = identity;
+        transfer.length = saved.length.or(length);
+        transfer.told = match saved.length {
+            Some(_) => Told::Yes,
+            None => Told::Perhaps,
+        };
         transfer.resource = Some(Resource {
-            spoke: checkpoint.spoke,
-            expires: checkpoint.expires,
-            ending: checkpoint.ending,
-            ..Resource::at(url, checkpoint.length)
+            spoke: saved.spoke,
+            expires: saved.expires,
+            ending: saved.ending,
+            ..Resource::at(url, transfer.length)
         });
         Ok(transfer)
+    }
+
+    /// The same as one of several: its checkpoint lasts until they are joined.
+    pub(crate) fn as_part(self) -> Self {
+        Self { part: true, ..self }
+    }
+
+    /// What must survive of the upload on the server.
+    pub(crate) fn saved(&self) -> Option<Saved> {
+        let resource = self.resource.as_ref()?;
+        Some(Saved {
+            url: resource.url.as_uri().clone(),
+            length: self.length.filter(|_| self.told == Told::Yes),
+            spoke: resource.spoke,
+            expires: resource.expires,
+            ending: resource.ending.clone(),
+        })
+    }
+
+    /// It is not made anew any more, if it should be gone.
+    pub(crate) fn keep(&mut self) {
+        self.recreations = 0;
+    }
+
+    /// How an earlier run's upload goes on.
+    pub(crate) fn go_on(&mut self, line: &mut Line) -> Next {
+        let now = self.wall_clock;
+        match &self.resource {
+            // Complete uploads do not expire.
+            Some(resource)
+                if resource.expired(now)
+                    && !resource.may_be_complete(None)
+                    && self.can_begin_anew() =>
+            {
+                let url = resource.url.clone();
+                self.begin_anew(line, url)
+            }
+            Some(_) => Phase::Ready(Step::Probe),
+            None => Phase::Ready(Step::Create),
+        }
     }
 
     /// Where the upload is, or will be made.
@@ -190,12 +283,69 @@ impl Transfer {
         if confirmed.gained > 0 {
             self.losses = 0;
         }
-        line.gain(confirmed.gained, offset == self.length);
+        line.gain(confirmed.gained, Some(offset) == self.length);
         line.event(Event::Confirmed {
             offset,
-            length: Some(self.length),
+            length: self.length,
         });
         confirmed
+    }
+
+    /// Whether the server has all there is, and knows it.
+    fn is_whole(&self, offset: u64) -> bool {
+        self.length == Some(offset) && self.told == Told::Yes
+    }
+
+    /// The server lost bytes that the source does not have any more.
+    fn unrepeatable(&self, line: &Line, op: Op, offset: u64) -> Option<Next> {
+        let kept = self.supply.kept();
+        (offset < kept).then(|| {
+            Phase::failure(Error::Unrepeatable {
+                place: self.place(line, op),
+                offset,
+                kept,
+            })
+        })
+    }
+
+    /// Takes the server's word for how long the whole is, or that it was not told.
+    fn note_length(&mut self, headers: &HeaderMap) {
+        if let Some(server) = response::length(headers) {
+            self.told = Told::Yes;
+            self.know_length(server);
+        } else if response::is_deferred(headers) {
+            self.told = Told::No;
+        }
+    }
+
+    fn know_length(&mut self, length: u64) {
+        self.length = Some(length);
+        if let Some(resource) = &mut self.resource {
+            resource.length = Some(length);
+        }
+    }
+
+    /// Whether the next append says how long the whole is.
+    fn tells_length(&self) -> bool {
+        self.length.is_some() && self.told != Told::Yes
+    }
+
+    /// The offset that the next append begins at.
+    fn offset(&self) -> u64 {
+        self.resource.as_ref().map_or(0, |resource| resource.offset)
+    }
+
+    /// The bytes that go with the creation.
+    fn first_bytes(&self) -> Body {
+        match self.length {
+            Some(length)
+                if length <= self.creation.bytes
+                    && length == self.supply.chunk.size(length) =>
+            {
+                0..length
+            }
+            _ => 0..0,
+        }
     }
 
     fn note_expiry(&mut self, line: &mut Line, headers: &HeaderMap) {
@@ -220,12 +370,36 @@ impl Transfer {
                 words: words.clone(),
             });
         }
-        self.resource = None;
+        match &mut self.resource {
+            Some(resource) if self.part => {
+                if completion == Completion::Acknowledged {
+                    resource.ending = Ending::Open;
+                }
+            }
+            _ => self.resource = None,
+        }
         Phase::success(Uploaded {
             url: place.url,
-            length: self.length,
+            length: self.length.unwrap_or(0),
             completion,
+            parts: Vec::new(),
         })
+    }
+
+    fn can_begin_anew(&self) -> bool {
+        matches!(self.start, Start::Endpoint(_)) && self.recreations > 0 && self.supply.kept() == 0
+    }
+
+    fn begin_anew(&mut self, line: &mut Line, gone: UploadUrl) -> Next {
+        self.recreations -= 1;
+        self.resource = None;
+        if self.length.is_some() {
+            self.told = Told::Yes;
+        }
+        self.owed = Owed::default();
+        self.losses = 0;
+        line.event(Event::Recreating { gone });
+        Phase::Ready(Step::Create)
     }
 
     /// The upload is not there any more.
@@ -234,18 +408,14 @@ impl Transfer {
         let Some(resource) = &self.resource else {
             return Phase::failure(Error::Gone { place });
         };
-        if resource.may_be_complete(headers) {
+        if resource.may_be_complete(response::date(headers).or(self.wall_clock)) {
             return Phase::failure(Error::CompletionUnknown { place });
         }
-        self.resource = None;
-        if matches!(self.start, Start::Upload(_)) || self.recreations == 0 {
-            return Phase::failure(Error::Gone { place });
+        if self.can_begin_anew() {
+            return self.begin_anew(line, place.url);
         }
-        self.recreations -= 1;
-        self.owed = Owed::default();
-        self.losses = 0;
-        line.event(Event::Recreating { gone: place.url });
-        Phase::Ready(Step::Create)
+        self.resource = None;
+        Phase::failure(Error::Gone { place })
     }
 
     /// A HEAD found no upload, but perhaps it was not the tus server who said so.
@@ -271,7 +441,7 @@ impl Transfer {
 
     /// Requests of this size are lost, time and again.
     fn shrink(&mut self, line: &mut Line, size: u64) {
-        if let Some(to) = self.chunk.lost(size) {
+        if let Some(to) = self.supply.chunk.lost(size) {
             line.event(Event::Shrunk { to });
         }
     }
@@ -323,13 +493,27 @@ impl Transfer {
                 self.owed.refused = Some((size, Box::new(error)));
                 Phase::Ready(Step::Probe)
             }
+            (Verdict::WithoutBytes, _) => {
+                self.creation.bytes = 0;
+                Phase::Ready(Step::Create)
+            }
+            (Verdict::WithoutExpect, step) => {
+                self.creation.expect = false;
+                Phase::Ready(step)
+            }
             (Verdict::Missing, _) => self.missing(line, answer, cause),
             (Verdict::Gone, _) => self.gone(line, answer.headers()),
             // What is left is a failed attempt. An append owes a HEAD.
             (_, step) => {
+                match verdict {
+                    Verdict::Mismatch => self.supply.forget_digest(),
+                    Verdict::LengthKnown => self.told = Told::Yes,
+                    _ => (),
+                }
                 if step == Step::Create
-                    && (status.is_server_error() || fate(answer) == Fate::Unanswered)
+                    && (status.is_server_error() || matches!(status.as_u16(), 400 | 408 | 499))
                 {
+                    self.creation.bytes = 0;
                     line.event(Event::Orphaned);
                 }
                 self.owed.counted |= step == Step::Append;
@@ -342,41 +526,55 @@ impl Transfer {
 
     fn created(&mut self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
         let headers = answer.headers();
-        let mut place = self.place(line, Op::Create);
-        place.url = flight.url.clone();
-        let violation = |place, violation| {
-            Phase::failure(Error::Protocol {
-                place,
-                status: answer.status(),
-                violation,
-            })
-        };
-        let Some(location) = response::location(headers) else {
-            return violation(place, Violation::NoLocation);
-        };
-        let url = match line.admit(flight.url.as_uri(), location) {
-            Ok(url) => url,
-            Err(refusal) => return Phase::failure(Error::Location { place, refusal }),
-        };
-        if same(url.as_uri(), self.start.uri()) || same(url.as_uri(), flight.url.as_uri()) {
-            return violation(place, Violation::LocationIsEndpoint);
+        let mut named = named(line, flight, answer);
+        if matches!(&named, Ok(url) if same(url.as_uri(), self.start.uri())) {
+            named = Err(Violation::LocationIsEndpoint.into());
         }
+        let url = match named {
+            Ok(url) => url,
+            Err(misread) => {
+                let mut place = self.place(line, Op::Create);
+                place.url = flight.url.clone();
+                return Phase::failure(misread.at(place, answer));
+            }
+        };
         line.event(Event::Created { url: url.clone() });
+        let with_bytes = !flight.body.is_empty();
+        let offset = Some(0).filter(|_| !with_bytes).or(response::offset(headers));
         let resource = Resource {
             spoke: response::names_tus(headers),
-            reach: Some(0),
+            reach: Some(flight.reach(false)),
             ghost: Ghost::None,
             ..Resource::at(url, self.length)
         };
-        if let Some(conflict) = resource.contradiction(headers, 0) {
+        if let Some(conflict) = resource.contradiction(headers, offset.unwrap_or(0)) {
             return self.conflict(line, Op::Create, conflict);
         }
         self.resource = Some(resource);
         self.note_expiry(line, headers);
-        if self.length == 0 {
-            self.complete(line, Op::Create, Completion::Acknowledged)
-        } else {
-            Phase::Ready(Step::Append)
+        let Some(offset) = offset else {
+            if let Some(resource) = &mut self.resource {
+                resource.note_ending(flight, Ending::Acknowledged);
+            }
+            return Phase::Ready(Step::Probe);
+        };
+        if with_bytes {
+            self.confirm(line, offset);
+        }
+        if self.is_whole(offset) {
+            return self.complete(line, Op::Create, Completion::Acknowledged);
+        }
+        if offset > 0 {
+            self.note_taken(line, flight, offset);
+        }
+        Phase::Ready(Step::Append)
+    }
+
+    /// The server took less than it was given, perhaps.
+    fn note_taken(&mut self, line: &mut Line, flight: &Flight, offset: u64) {
+        let (from, to) = (flight.body.start, flight.body.end);
+        if let Some(to) = self.supply.chunk.taken(to - from, offset - from) {
+            line.event(Event::Shrunk { to });
         }
     }
 
@@ -407,12 +605,13 @@ impl Transfer {
         }
         self.moved(flight);
         self.note_expiry(line, headers);
+        self.note_length(headers);
         let confirmed = self.confirm(line, offset);
         if let Some(resource) = &mut self.resource {
             resource.probed = true;
         }
         let owed = std::mem::take(&mut self.owed);
-        if offset == self.length {
+        if self.is_whole(offset) {
             let ending = self.resource.as_ref().map(|resource| &resource.ending);
             let completion = if ending == Some(&Ending::Acknowledged) {
                 Completion::Acknowledged
@@ -423,6 +622,9 @@ impl Transfer {
         }
         if let Some(error) = owed.end {
             return Phase::failure(*error);
+        }
+        if let Some(end) = self.unrepeatable(line, Op::Probe, offset) {
+            return end;
         }
         if let Some(size) = owed.lost
             && confirmed.gained == 0
@@ -436,7 +638,7 @@ impl Transfer {
             self.shrink(line, size);
         }
         if let Some((size, error)) = owed.refused {
-            match self.chunk.refused(size) {
+            match self.supply.chunk.refused(size) {
                 Some(to) => line.event(Event::Shrunk { to }),
                 None => return Phase::failure(*error),
             }
@@ -459,6 +661,9 @@ impl Transfer {
         let retry_after = response::retry_after(headers);
         let (from, to) = (flight.body.start, flight.body.end);
         self.note_expiry(line, headers);
+        if self.tells_length() {
+            self.told = Told::Yes;
+        }
         let Some(offset) = response::offset(headers) else {
             if let Some(resource) = &mut self.resource {
                 resource.note_ending(flight, Ending::Acknowledged);
@@ -482,8 +687,11 @@ impl Transfer {
         if let Some(resource) = &mut self.resource {
             resource.appended = true;
         }
-        if offset == self.length {
+        if self.is_whole(offset) {
             return self.complete(line, Op::Append, Completion::Acknowledged);
+        }
+        if let Some(end) = self.unrepeatable(line, Op::Append, offset) {
+            return end;
         }
         if offset <= from {
             let cause = if confirmed.rewound.is_some() {
@@ -493,9 +701,7 @@ impl Transfer {
             };
             return self.again(line, Op::Append, cause, retry_after, Step::Append);
         }
-        if let Some(to) = self.chunk.taken(to - from, offset - from) {
-            line.event(Event::Shrunk { to });
-        }
+        self.note_taken(line, flight, offset);
         Phase::Ready(Step::Append)
     }
 
@@ -516,38 +722,72 @@ impl Transfer {
     }
 }
 
-/// Whether two URLs name the same, an empty query left out.
-fn same(one: &Uri, other: &Uri) -> bool {
-    let parts = |uri: &Uri| {
-        let query = uri.query().filter(|query| !query.is_empty());
-        (
-            uri.scheme().cloned(),
-            uri.authority().cloned(),
-            uri.path().to_owned(),
-            query.map(str::to_owned),
-        )
-    };
-    parts(one) == parts(other)
-}
-
 impl Story for Transfer {
     type Step = Step;
     type Success = Uploaded;
+
+    fn prepare(&mut self, step: Step) -> Option<Duty> {
+        match step {
+            Step::Append => self.supply.prepare(self.offset(), self.length),
+            Step::Create | Step::Probe | Step::Terminate => None,
+        }
+    }
+
+    fn prepared(&mut self, line: &mut Line, step: Step, answer: Answer) -> Next {
+        match self.supply.prepared(self.offset(), self.length, answer) {
+            Ok(None) => Phase::Ready(step),
+            Ok(Some(length)) => {
+                self.know_length(length);
+                Phase::Ready(step)
+            }
+            Err(Shortage::Conflict(conflict)) => self.conflict(line, step.op(), conflict),
+            Err(Shortage::Failed(failure)) => {
+                let place = self.place(line, step.op());
+                Phase::failure(match failure.kind {
+                    FailureKind::SourceChanged => Error::SourceChanged { place },
+                    _ => Error::Source { place, failure },
+                })
+            }
+        }
+    }
 
     fn request(&self, step: Step) -> (Op, Request<Body>) {
         let url = self.url();
         let url = url.as_uri();
         let request = match step {
-            Step::Create => request::create(url, self.length, &self.metadata),
+            Step::Create => request::create(
+                url,
+                &Creation {
+                    length: self.length.filter(|_| self.told == Told::Yes),
+                    metadata: &self.creation.metadata,
+                    partial: self.creation.partial,
+                    body: self.first_bytes(),
+                    expect: self.creation.expect,
+                },
+            ),
             Step::Probe => request::head(url),
             Step::Terminate => request::terminate(url),
             Step::Append => {
-                let from = self.resource.as_ref().map_or(0, |resource| resource.offset);
-                let to = from.saturating_add(self.chunk.size()).min(self.length);
-                request::append(url, from..to)
+                let body = self.supply.body(self.offset(), self.length);
+                let trailer = self.trailer(step).is_some();
+                let along = Along {
+                    length: self.length.filter(|_| self.tells_length()),
+                    digest: self
+                        .supply
+                        .digest()
+                        .filter(|_| !body.is_empty() && !trailer),
+                    trailer,
+                };
+                request::append(url, body, &along)
             }
         };
         (step.op(), request)
+    }
+
+    fn trailer(&self, step: Step) -> Option<Algorithm> {
+        let body = self.supply.body(self.offset(), self.length);
+        let trailer = self.supply.trailer().cloned();
+        trailer.filter(|_| step == Step::Append && !body.is_empty())
     }
 
     fn answered(
@@ -559,14 +799,18 @@ impl Story for Transfer {
     ) -> Next {
         let status = answer.status();
         let resource = self.resource.as_ref();
+        let with_bytes = !flight.body.is_empty();
         let asked = Asked {
-            op: step.op(),
             worked: resource.is_some_and(|resource| match step {
                 Step::Append => resource.appended,
                 _ => resource.probed,
             }),
-            fresh: flight.fresh,
-            length: Some(self.length),
+            length: self.length,
+            bytes: with_bytes,
+            expect: step == Step::Create && with_bytes && self.creation.expect,
+            checksum: with_bytes && self.supply.has_checksum(),
+            length_again: step == Step::Append && self.tells_length() && self.told == Told::Perhaps,
+            ..Asked::new(step.op(), flight.fresh)
         };
         // The rows of the table that a ghost may have brought about.
         let doubtful = step == Step::Append
@@ -575,7 +819,7 @@ impl Story for Transfer {
         if step == Step::Append
             && let Some(resource) = &mut self.resource
         {
-            let fate = fate(&answer);
+            let fate = fate(&asked, &answer);
             resource.note_ghost(&flight, fate, false);
             match fate {
                 Fate::Unanswered => resource.note_ending(&flight, Ending::Unsettled),
@@ -585,6 +829,10 @@ impl Story for Transfer {
                 }
                 Fate::Refused | Fate::Acknowledged | Fate::Unprocessed => (),
             }
+        }
+        if step == Step::Append && self.tells_length() && !status.is_success() {
+            // Whether it was heard, a HEAD will tell.
+            self.told = Told::Perhaps;
         }
         let verdict = judge(
             line,
@@ -641,6 +889,9 @@ impl Story for Transfer {
             return Phase::failure(*error);
         }
         let stopped = loss.stopped();
+        if step == Step::Append && self.tells_length() && loss.kind() != FailureKind::NotSent {
+            self.told = Told::Perhaps;
+        }
         let (next, fate) = match (loss.kind(), step) {
             (FailureKind::NotSent, step) => (step, Fate::Unprocessed),
             (FailureKind::Lost, Step::Append) => (Step::Probe, Fate::Unanswered),
@@ -667,7 +918,11 @@ impl Story for Transfer {
                 self.owed.counted = true;
                 self.owed.lost = Some(flight.body.end - flight.body.start);
             }
-            Step::Create if fate == Fate::Unanswered => line.event(Event::Orphaned),
+            Step::Create if fate == Fate::Unanswered => {
+                // Until it is answered there is nothing to resume.
+                self.creation.bytes = 0;
+                line.event(Event::Orphaned);
+            }
             _ => (),
         }
         self.again(line, op, loss.cause(), None, next)
@@ -695,6 +950,9 @@ impl Story for Transfer {
         line.settle();
         match flight {
             Some(flight) if flight.op == Op::Append => {
+                if self.tells_length() {
+                    self.told = Told::Perhaps;
+                }
                 if let Some(resource) = &mut self.resource {
                     resource.note_silence(&flight, true);
                 }
@@ -722,15 +980,10 @@ impl Story for Transfer {
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {
-        let resource = self.resource.as_ref()?;
         Some(Checkpoint {
             start: self.start.clone(),
-            url: resource.url.as_uri().clone(),
-            length: self.length,
             identity: self.identity.clone(),
-            spoke: resource.spoke,
-            expires: resource.expires,
-            ending: resource.ending.clone(),
+            kept: Kept::Whole(self.saved()?),
         })
     }
 }

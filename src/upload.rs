@@ -2,19 +2,24 @@
 
 use http::Uri;
 
-use crate::checkpoint::Start;
-use crate::credentials::Credentials;
+use crate::checkpoint::{Kept, Start};
+use crate::credentials::{Credentials, Refusal};
 use crate::lane::{Lane, Phase};
 use crate::line::Line;
 use crate::transfer::{Step, Transfer};
 use crate::wire::reference;
 use crate::{Checkpoint, Config, Error, Input, Machine, Misuse, Op, Output, Tick, UploadUrl};
 
-/// An upload of known length: a [`Machine`] that ends when the server has every byte.
+/// An upload: a [`Machine`] that ends when the server has every byte.
 ///
 /// It begins [at an endpoint](Self::create), [at the URL](Self::append) of an upload that exists,
 /// or [where an earlier run ended](Self::resume). It needs of its source only the length; the
 /// bytes are the driver's ([`Body`](crate::Body)).
+///
+/// The length is `None` where the source ends where it ends, such as a pipe. The machine then asks
+/// for bytes with [`Duty::Read`](crate::Duty::Read) before it sends them, and tells the server the
+/// length with the last of them
+/// ([`Upload-Defer-Length`](https://tus.io/protocols/resumable-upload#upload-defer-length)).
 ///
 /// ```
 /// use tus_proto::{Config, Duty, Machine, Output, Tick, Upload};
@@ -40,6 +45,9 @@ pub struct Uploaded {
     pub length: u64,
     /// How it is known to be complete.
     pub completion: Completion,
+    /// The parts that it was joined from and that are left on the server, in order
+    /// ([`Parallel`](crate::Parallel)).
+    pub parts: Vec<UploadUrl>,
 }
 
 /// How an upload is known to be complete.
@@ -59,10 +67,15 @@ impl Upload {
     ///
     /// # Errors
     ///
-    /// Where the endpoint, a header or the metadata cannot be used.
-    pub fn create(endpoint: &str, length: u64, config: &Config) -> Result<Self, Misuse> {
+    /// Where the endpoint or an option cannot be used, or the [server](Config::server) is known not to
+    /// offer what this needs.
+    pub fn create(
+        endpoint: &str,
+        length: impl Into<Option<u64>>,
+        config: &Config,
+    ) -> Result<Self, Misuse> {
         let (endpoint, line) = begin(endpoint, config)?;
-        let transfer = Transfer::new(Start::Endpoint(endpoint), length, config)?;
+        let transfer = Transfer::new(Start::Endpoint(endpoint), length.into(), config)?;
         Ok(Self(Lane::new(
             line,
             transfer,
@@ -75,10 +88,15 @@ impl Upload {
     ///
     /// # Errors
     ///
-    /// Where the URL or a header cannot be used.
-    pub fn append(url: &str, length: u64, config: &Config) -> Result<Self, Misuse> {
+    /// Where the URL or an option cannot be used, or the [server](Config::server) is known not to
+    /// offer what this needs.
+    pub fn append(
+        url: &str,
+        length: impl Into<Option<u64>>,
+        config: &Config,
+    ) -> Result<Self, Misuse> {
         let (url, line) = begin(url, config)?;
-        let transfer = Transfer::new(Start::Upload(url), length, config)?;
+        let transfer = Transfer::new(Start::Upload(url), length.into(), config)?;
         Ok(Self(Lane::new(
             line,
             transfer,
@@ -94,42 +112,62 @@ impl Upload {
     /// checkpoint says. Where the length or the [identity](Config::identity) are not the
     /// checkpoint's, the machine ends with [`Error::SourceChanged`] before any request; where the
     /// upload is on an origin that this run [refuses](Config::foreign), with
-    /// [`Error::Location`]. The checkpoint stays.
+    /// [`Error::Location`]. The checkpoint stays. An upload that has expired by the
+    /// [wall clock](Config::wall_clock) is made anew, where that is allowed.
+    ///
+    /// A source of unknown length must give the same bytes again, from the first on: those that the
+    /// server has are read and dropped.
     ///
     /// # Errors
     ///
-    /// Where the URL or a header cannot be used, or the checkpoint is of an upload that began at
-    /// another URL.
+    /// Where the URL or an option cannot be used, or the checkpoint is of an upload that began at
+    /// another URL, or is [in parts](Checkpoint::in_parts).
     pub fn resume(
         url: &str,
         checkpoint: Checkpoint,
-        length: u64,
+        length: impl Into<Option<u64>>,
         config: &Config,
     ) -> Result<Self, Misuse> {
+        let length = length.into();
         let (home, mut line) = begin(url, config)?;
         if home != *checkpoint.start.uri() {
             return Err(Misuse::Checkpoint);
         }
-        let saved = checkpoint.clone();
-        let same = checkpoint.length == length && checkpoint.identity == config.identity;
-        let location = checkpoint.url.to_string();
-        let admitted = line.admit(&home, location.as_bytes());
-        let url = match &admitted {
-            Ok(url) => url.clone(),
-            Err(_) => UploadUrl::new(checkpoint.url.clone()),
+        let same = checkpoint.identity == config.identity
+            && length.is_none_or(|length| checkpoint.length().is_none_or(|kept| kept == length));
+        let kept = checkpoint.clone();
+        let Kept::Whole(saved) = checkpoint.kept else {
+            return Err(Misuse::CheckpointKind);
         };
-        let transfer = Transfer::resume(checkpoint, url, config)?;
+        let (url, refusal) = readmit(&mut line, &home, &saved.url);
+        let (start, identity) = (checkpoint.start, checkpoint.identity);
+        let mut transfer = Transfer::resume(start, identity, saved, url, length, config)?;
         let place = transfer.place(&line, Op::Probe);
-        let first = match admitted {
+        let first = match refusal {
             _ if !same => Phase::failure(Error::SourceChanged { place }),
-            Err(refusal) => Phase::failure(Error::Location { place, refusal }),
-            Ok(_) => Phase::Ready(Step::Probe),
+            Some(refusal) => Phase::failure(Error::Location { place, refusal }),
+            None => transfer.go_on(&mut line),
         };
-        Ok(Self(Lane::new(line, transfer, first, Some(saved))))
+        Ok(Self(Lane::new(line, transfer, first, Some(kept))))
     }
 }
 
-fn begin(url: &str, config: &Config) -> Result<(Uri, Line), Misuse> {
+/// What an earlier run was led to is put to this run's policy.
+pub(crate) fn readmit(line: &mut Line, home: &Uri, url: &Uri) -> (UploadUrl, Option<Refusal>) {
+    match line.admit(home, url.to_string().as_bytes()) {
+        Ok(url) => (url, None),
+        Err(refusal) => (UploadUrl::new(url.clone()), Some(refusal)),
+    }
+}
+
+/// Where it begins, and the line from there.
+pub(crate) fn begin(url: &str, config: &Config) -> Result<(Uri, Line), Misuse> {
+    let (uri, credentials) = home(url, config)?;
+    Ok((uri, Line::new(config, credentials)))
+}
+
+/// The URL that the caller named, and what may be sent where from there.
+pub(crate) fn home(url: &str, config: &Config) -> Result<(Uri, Credentials), Misuse> {
     let (uri, user) = reference::endpoint(url)?;
     let credentials = Credentials::new(
         &uri,
@@ -137,7 +175,7 @@ fn begin(url: &str, config: &Config) -> Result<(Uri, Line), Misuse> {
         config.headers.clone(),
         config.foreign.clone(),
     )?;
-    Ok((uri, Line::new(config, credentials)))
+    Ok((uri, credentials))
 }
 
 impl Machine for Upload {

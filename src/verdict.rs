@@ -18,6 +18,32 @@ pub(crate) struct Asked {
     pub(crate) length: Option<u64>,
     /// It went over a new connection on purpose.
     pub(crate) fresh: bool,
+    /// It had bytes.
+    pub(crate) bytes: bool,
+    /// It asked for leave to send them.
+    pub(crate) expect: bool,
+    /// It had a checksum.
+    pub(crate) checksum: bool,
+    /// It told the length, and perhaps not for the first time.
+    pub(crate) length_again: bool,
+    /// Every part that is to be joined was just found complete.
+    pub(crate) verified: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(op: Op, fresh: bool) -> Self {
+        Self {
+            op,
+            worked: false,
+            length: None,
+            fresh,
+            bytes: false,
+            expect: false,
+            checksum: false,
+            length_again: false,
+            verified: false,
+        }
+    }
 }
 
 /// What to do about an answer.
@@ -42,6 +68,16 @@ pub(crate) enum Verdict {
     Vanished,
     /// An append was too large for something on the way: HEAD at once, then smaller. Not counted.
     RequestTooLarge,
+    /// Create again, without bytes. Not counted.
+    WithoutBytes,
+    /// Ask again, without asking for leave. Not counted.
+    WithoutExpect,
+    /// The bytes that arrived are not those of the checksum: counted, HEAD, then digest anew.
+    Mismatch,
+    /// The server knows the length already: counted, HEAD, then without it.
+    LengthKnown,
+    /// Perhaps a part is not complete: counted; the parts are looked at, then joined again.
+    PartsUnfinished,
     /// A HEAD found no upload, but perhaps it was not the tus server who said so: counted.
     Missing,
     /// The upload is no longer there.
@@ -52,10 +88,10 @@ pub(crate) enum Verdict {
 
 /// The verdict over an answer.
 pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<Bytes>) -> Verdict {
-    use Op::{Append, Create, Inspect, Probe, Terminate};
+    use Op::{Append, Concatenate, Create, Discover, Inspect, Probe, Terminate};
     use Verdict::{
-        Displaced, Failed, Fatal, Follow, Gone, Missing, NewConnection, RequestTooLarge, Success,
-        Vanished,
+        Displaced, Failed, Fatal, Follow, Gone, LengthKnown, Mismatch, Missing, NewConnection,
+        PartsUnfinished, RequestTooLarge, Success, Vanished, WithoutBytes, WithoutExpect,
     };
     let headers = answer.headers();
     match (answer.status().as_u16(), asked.op) {
@@ -65,9 +101,17 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
         (300..=399, _) => Fatal(Some(Hint::Redirect)),
 
         (400, Append) if response::broken_off(answer) => Failed,
+        (400, Create) if asked.bytes && response::broken_off(answer) => Failed,
+        (400, Append) if asked.length_again => LengthKnown,
+        (400 | 404 | 410, Concatenate) if !asked.verified => PartsUnfinished,
+        (409, Concatenate) => PartsUnfinished,
+        (400 | 404 | 405 | 410 | 501, Discover) => Gone,
         (401, _) => Fatal(Some(Hint::Credentials)),
         (403, _) => Fatal(Some(Hint::Permission)),
-        (404 | 410, Create) => Fatal(Some(Hint::Endpoint)),
+        (404 | 410, Create | Concatenate) => Fatal(Some(Hint::Endpoint)),
+        (413 | 415 | 501, Create) if asked.bytes => WithoutBytes,
+        (417, Create | Append) if asked.expect => WithoutExpect,
+        (417 | 460, Append) if asked.checksum => Mismatch,
         (404, Probe) if !response::names_tus(headers) => Missing,
         (404 | 410, Probe | Inspect | Terminate) => Gone,
         (404 | 410, Append) => Vanished,
@@ -102,9 +146,12 @@ pub(crate) enum Fate {
 }
 
 /// The fate of a completing request, by its answer.
-pub(crate) fn fate(answer: &Response<Bytes>) -> Fate {
+pub(crate) fn fate(asked: &Asked, answer: &Response<Bytes>) -> Fate {
     match answer.status().as_u16() {
         400 if response::broken_off(answer) => Fate::Unanswered,
+        // What is refused is the length, because an earlier request brought it.
+        400 if asked.length_again => Fate::Unprocessed,
+        417 if asked.expect => Fate::Unprocessed,
         200..=299 => Fate::Acknowledged,
         307 | 308 | 409 | 421 | 423 | 425 | 429 => Fate::Unprocessed,
         408 | 499 | 502..=504 | 520..=529 => Fate::Unanswered,

@@ -8,6 +8,7 @@ use http::{HeaderMap, Response, StatusCode, Uri};
 
 use super::date::Date;
 use super::{field, integer, name, reference, words};
+use crate::{Algorithm, Capabilities, Role};
 
 /// How many bytes the server has.
 pub(crate) fn offset(headers: &HeaderMap) -> Option<u64> {
@@ -49,11 +50,59 @@ pub(crate) fn other_version(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-/// Whether this is the final upload of a concatenation, whose offset may be missing.
-pub(crate) fn is_final(headers: &HeaderMap) -> bool {
-    field::single(headers, &name::UPLOAD_CONCAT)
-        .value()
-        .is_some_and(|value| value.starts_with(b"final"))
+/// Whether the server still waits to be told the length.
+pub(crate) fn is_deferred(headers: &HeaderMap) -> bool {
+    field::integer(headers, &name::UPLOAD_DEFER_LENGTH).value() == Some(1)
+}
+
+/// What the upload is in a concatenation.
+pub(crate) fn role(headers: &HeaderMap) -> Role {
+    let value = field::single(headers, &name::UPLOAD_CONCAT).value();
+    let Some(value) = value else {
+        return Role::Whole;
+    };
+    if value == name::CONCAT_PARTIAL.as_bytes() {
+        return Role::Partial;
+    }
+    match value.strip_prefix(name::CONCAT_FINAL.as_bytes()) {
+        None => Role::Whole,
+        Some(parts) => Role::Final {
+            parts: parts
+                .strip_prefix(b";")
+                .unwrap_or_default()
+                .split(|byte| *byte == b' ')
+                .filter(|part| !part.is_empty())
+                .map(|part| String::from_utf8_lossy(part).into_owned())
+                .collect(),
+        },
+    }
+}
+
+/// What the server offers; `None` where it is no tus server that answers.
+pub(crate) fn capabilities(headers: &HeaderMap) -> Option<Capabilities> {
+    let fields = [
+        &name::TUS_RESUMABLE,
+        &name::TUS_VERSION,
+        &name::TUS_EXTENSION,
+        &name::TUS_MAX_SIZE,
+    ];
+    if !fields.iter().any(|name| headers.contains_key(*name)) {
+        return None;
+    }
+    let names = |name| {
+        field::list(headers, name)
+            .filter(|name| name.iter().all(u8::is_ascii_graphic))
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect::<Vec<_>>()
+    };
+    Some(Capabilities {
+        versions: names(&name::TUS_VERSION),
+        extensions: Some(names(&name::TUS_EXTENSION)).filter(|names| !names.is_empty()),
+        max_size: field::integer(headers, &name::TUS_MAX_SIZE).value(),
+        checksum_algorithms: field::list(headers, &name::TUS_CHECKSUM_ALGORITHM)
+            .filter_map(Algorithm::read)
+            .collect(),
+    })
 }
 
 /// How long the server wants to be left alone. A date counts from the answer's own `Date`, for
@@ -134,4 +183,70 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack
         .windows(needle.len())
         .any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Extension;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let fields = fields.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        });
+        fields.collect()
+    }
+
+    // PROTOCOL C8, K2; §4, 32.
+    #[test]
+    fn lists_of_capabilities_are_read_with_spaces_and_without() {
+        let table = [
+            ("creation,checksum", "sha1,md5"),
+            ("creation, checksum", "sha1, md5"),
+            (" creation ,\tchecksum,", "sha1,,MD5,a b,md5"),
+        ];
+        for (extensions, algorithms) in table {
+            let read = capabilities(&headers(&[
+                ("tus-version", "1.0.0, 0.2.2"),
+                ("tus-extension", extensions),
+                ("tus-checksum-algorithm", algorithms),
+                ("tus-max-size", "1000"),
+            ]))
+            .unwrap();
+            assert_eq!(read.versions, ["1.0.0", "0.2.2"]);
+            assert_eq!(read.offers(Extension::Checksum), Some(true), "{extensions}");
+            assert_eq!(read.offers(Extension::Termination), Some(false));
+            assert_eq!(read.checksum_algorithms, [Algorithm::SHA1, Algorithm::MD5]);
+            assert_eq!(read.max_size, Some(1000));
+        }
+    }
+
+    #[test]
+    fn who_names_no_extension_says_nothing_of_them() {
+        let silent = capabilities(&headers(&[("tus-version", "1.0.0")])).unwrap();
+        assert_eq!(silent.offers(Extension::Creation), None);
+        assert_eq!(capabilities(&headers(&[("server", "nginx")])), None);
+        let garbage = capabilities(&headers(&[("tus-max-size", "-1")])).unwrap();
+        assert_eq!(garbage.max_size, None);
+    }
+
+    // PROTOCOL P1, P2.
+    #[test]
+    fn a_role_is_read_as_it_was_sent() {
+        let final_of = |parts: &[&str]| Role::Final {
+            parts: parts.iter().map(ToString::to_string).collect(),
+        };
+        let table = [
+            ("partial", Role::Partial),
+            ("final;/a /b", final_of(&["/a", "/b"])),
+            ("final; /a  http://h/b ", final_of(&["/a", "http://h/b"])),
+            ("final", final_of(&[])),
+            ("other", Role::Whole),
+        ];
+        for (value, expected) in table {
+            assert_eq!(role(&headers(&[("upload-concat", value)])), expected, "{value}");
+        }
+        assert_eq!(role(&HeaderMap::new()), Role::Whole);
+    }
 }

@@ -37,7 +37,7 @@ fn a_created_upload_is_saved_and_then_sent_in_one_request() {
     );
     let checkpoint = scenario.checkpoint();
     assert_eq!(checkpoint.endpoint().unwrap(), ENDPOINT);
-    assert_eq!(checkpoint.url().expose(), URL);
+    assert_eq!(checkpoint.url().unwrap().expose(), URL);
     assert_eq!(checkpoint.length(), Some(5));
     let done = scenario
         .saved()

@@ -52,7 +52,7 @@ fn an_upload_that_is_gone_is_made_anew() {
     let (_, nowhere) = nowhere.cancel(tus_proto::Cancel::Keep).ends();
     let checkpoint = nowhere.checkpoint();
     assert_eq!(
-        (checkpoint.endpoint(), checkpoint.url().expose()),
+        (checkpoint.endpoint(), checkpoint.url().unwrap().expose()),
         (None, URL.to_owned())
     );
     let error = Scenario::resume(&checkpoint)
