@@ -82,7 +82,15 @@ mod tests {
         for name in ["sha1", "crc32c", "sha3-256", "x_9"] {
             assert_eq!(Algorithm::new(name).unwrap().as_str(), name);
         }
-        for name in ["", "SHA1", "sha 1", "a,b", "sha1\n", "h\u{e4}", &"x".repeat(65)] {
+        for name in [
+            "",
+            "SHA1",
+            "sha 1",
+            "a,b",
+            "sha1\n",
+            "h\u{e4}",
+            &"x".repeat(65),
+        ] {
             assert_eq!(
                 Algorithm::new(name),
                 Err(Misuse::Algorithm(name.to_owned()))

@@ -62,7 +62,16 @@ impl Discover {
         let read = |_: &mut Line, _: &UploadUrl, _: &Flight, answer: &Response<Bytes>| {
             Ok(response::capabilities(answer.headers()))
         };
-        Call::lane(line, Op::Discover, endpoint, request, read, |_| Ok(None), config).map(Self)
+        Call::lane(
+            line,
+            Op::Discover,
+            endpoint,
+            request,
+            read,
+            |_| Ok(None),
+            config,
+        )
+        .map(Self)
     }
 
     /// The same before an upload that can do without the answer: one attempt, of five seconds at
@@ -90,7 +99,9 @@ impl Discover {
         match (op, length) {
             (Op::Create, None) | (Op::Concatenate | Op::Terminate, _) => true,
             (Op::Create, Some(length)) => {
-                let goes_along = 1..=config.creation_body.min(config.most(false).unwrap_or(u64::MAX));
+                let goes_along = 1..=config
+                    .creation_body
+                    .min(config.most(false).unwrap_or(u64::MAX));
                 needs_checksum || config.partial || goes_along.contains(&length)
             }
             (Op::Append, _) => needs_checksum,
@@ -282,7 +293,16 @@ impl Concatenate {
             return Err(Misuse::Parts);
         }
         let request = request::concatenate(&endpoint, list, &config.metadata);
-        Call::lane(line, Op::Concatenate, endpoint, request, created, gone, config).map(Self)
+        Call::lane(
+            line,
+            Op::Concatenate,
+            endpoint,
+            request,
+            created,
+            gone,
+            config,
+        )
+        .map(Self)
     }
 }
 
@@ -444,12 +464,7 @@ impl<T> Call<T> {
         })
     }
 
-    fn again(
-        &self,
-        line: &mut Line,
-        cause: Cause,
-        retry_after: Option<Duration>,
-    ) -> Phase<(), T> {
+    fn again(&self, line: &mut Line, cause: Cause, retry_after: Option<Duration>) -> Phase<(), T> {
         match line.fail(self.op, cause, retry_after) {
             Ok(at) => Phase::Waiting(at, ()),
             Err(spent) => Phase::failure(spent.at(self.place(line))),
@@ -481,14 +496,16 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
             self.place(line)
         }) {
             Err(next) => next,
-            Ok(Verdict::Success) => match (self.read)(line, self.moved(&flight), &flight, &answer) {
-                Ok(value) => Phase::success(value),
-                Err(misread) => {
-                    let mut place = self.place(line);
-                    place.url = flight.url.clone();
-                    Phase::failure(misread.at(place, &answer))
+            Ok(Verdict::Success) => {
+                match (self.read)(line, self.moved(&flight), &flight, &answer) {
+                    Ok(value) => Phase::success(value),
+                    Err(misread) => {
+                        let mut place = self.place(line);
+                        place.url = flight.url.clone();
+                        Phase::failure(misread.at(place, &answer))
+                    }
                 }
-            },
+            }
             Ok(Verdict::Gone) => match (self.gone)(self.place(line)) {
                 Ok(value) => Phase::success(value),
                 Err(error) => Phase::failure(error),

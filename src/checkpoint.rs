@@ -576,9 +576,11 @@ mod tests {
 
     #[test]
     fn the_text_is_as_documented() {
-        let seal = |text: &str| format!("end {:016x}", {
-            fnv1a(&text.as_bytes()[..text.len() - SEAL_LINE])
-        });
+        let seal = |text: &str| {
+            format!("end {:016x}", {
+                fnv1a(&text.as_bytes()[..text.len() - SEAL_LINE])
+            })
+        };
         let text = full().to_text();
         assert_eq!(
             text.lines().collect::<Vec<_>>(),

@@ -178,7 +178,11 @@ mod tests {
         assert_eq!(chunk.size(MIB), MIB);
         assert_eq!(chunk.size(7), 7, "the last request may be of any size");
         assert_eq!(chunk.lost(MIB), Some(512 * KIB));
-        assert_eq!(chunk.lost(512 * KIB), None, "512 KiB is the least that fits");
+        assert_eq!(
+            chunk.lost(512 * KIB),
+            None,
+            "512 KiB is the least that fits"
+        );
         assert_eq!(chunk.refused(512 * KIB), None);
         assert_eq!(chunk.size(LEFT), 512 * KIB);
         assert_eq!(chunk.taken(512 * KIB, 10), None);

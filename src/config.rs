@@ -161,7 +161,10 @@ impl Config {
             return Ok(None);
         };
         self.needs(Extension::Checksum)?;
-        let offered = self.server.as_ref().map(|server| &server.checksum_algorithms);
+        let offered = self
+            .server
+            .as_ref()
+            .map(|server| &server.checksum_algorithms);
         match offered.filter(|offered| !offered.is_empty()) {
             Some(offered) => match self.checksums.iter().find(|name| offered.contains(name)) {
                 Some(name) => Ok(Some(name.clone())),
@@ -181,7 +184,9 @@ impl Config {
         self.request_size.or_else(|| {
             even.then(|| {
                 let least = self.request_min.unwrap_or(0);
-                USUAL_REQUEST.max(least).max(self.request_multiple.unwrap_or(0))
+                USUAL_REQUEST
+                    .max(least)
+                    .max(self.request_multiple.unwrap_or(0))
             })
         })
     }
@@ -190,7 +195,10 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), Misuse> {
         let most = self.request_size.unwrap_or(u64::MAX);
         let sizes = [self.request_size, self.request_min, self.request_multiple];
-        if sizes.iter().flatten().any(|size| *size == 0 || *size > most)
+        if sizes
+            .iter()
+            .flatten()
+            .any(|size| *size == 0 || *size > most)
             || multiple_above(self.request_min, self.request_multiple) > most
         {
             return Err(Misuse::RequestSize);

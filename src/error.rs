@@ -127,6 +127,8 @@ pub enum Cause {
     Rewound,
     /// The server has more bytes than this request brought, but not more than were sent.
     Ghost,
+    /// All parts are complete, and the server still does not call the whole so.
+    Unjoined,
 }
 
 impl fmt::Display for Cause {
@@ -143,6 +145,9 @@ impl fmt::Display for Cause {
             Self::NothingTaken => f.write_str("the server took none of the bytes"),
             Self::Rewound => f.write_str("the server lost bytes that it had confirmed"),
             Self::Ghost => f.write_str("an earlier request reached the server late"),
+            Self::Unjoined => {
+                f.write_str("the parts are complete, but the server has not joined them")
+            }
         }
     }
 }
@@ -253,6 +258,11 @@ pub enum Violation {
     /// More redirects than anyone needs.
     #[error("after too many redirects")]
     Redirects,
+    /// Bytes were sent to an upload, and another was made of them.
+    #[error(
+        "and made another upload of the bytes: it ignores X-HTTP-Method-Override, so leave that out"
+    )]
+    NotAppended,
 }
 
 /// What shows that something else writes to the upload.
@@ -556,7 +566,10 @@ pub enum Misuse {
     #[error("the server does not offer the extension {0}, which this needs")]
     NotOffered(Extension),
     /// The server offers checksums, but none of these.
-    #[error("the server compares none of the checksums that are asked for; it has: {}", Names(offered))]
+    #[error(
+        "the server compares none of the checksums that are asked for; it has: {}",
+        Names(offered)
+    )]
     NoAlgorithm {
         /// What it offers.
         offered: Vec<crate::Algorithm>,
@@ -570,7 +583,10 @@ pub enum Misuse {
         limit: u64,
     },
     /// An upload of no parts, of more than a header can name, or of more bytes than can be counted.
-    #[error("an upload in parts needs at least 1 part and at most {}, and a length that can be counted", crate::config::MAX_PARTS)]
+    #[error(
+        "an upload in parts needs at least 1 part and at most {}, and a length that can be counted",
+        crate::config::MAX_PARTS
+    )]
     Parts,
     /// A part of an upload that is itself in parts.
     #[error("parts cannot have parts: an upload is partial, or it is joined from partial ones")]

@@ -8,8 +8,8 @@ use crate::line::{Ask, Flight, Line, NotFollowed, Signal, Spent};
 use crate::verdict::{Asked, Verdict, verdict};
 use crate::wire::response;
 use crate::{
-    Algorithm, Answer, Body, Cancel, Cause, Checkpoint, Deadline, Duty, DutyId, Error, Event, Failure,
-    FailureKind, Hint, Input, Limit, Op, Output, Place, Tick, Violation,
+    Algorithm, Answer, Body, Cancel, Cause, Checkpoint, Deadline, Duty, DutyId, Error, Event,
+    Failure, FailureKind, Hint, Input, Limit, Op, Output, Place, Tick, Violation,
 };
 
 /// Where a lane stands. `S` names the requests of its story, `T` what it succeeds with.
@@ -275,6 +275,19 @@ impl<S: Story> Lane<S> {
         &self.story
     }
 
+    pub(crate) fn story_mut(&mut self) -> &mut S {
+        &mut self.story
+    }
+
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
+    }
+
+    /// Whether it has come to an end, and said so.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over(None))
+    }
+
     pub(crate) fn line_mut(&mut self) -> &mut Line {
         &mut self.line
     }
@@ -284,6 +297,7 @@ impl<S: Story> Lane<S> {
         let step = change(&mut self.story);
         self.cancel = None;
         self.line.settle();
+        self.line.budget.renew();
         self.turn(Phase::Ready(step));
     }
 

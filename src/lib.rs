@@ -122,9 +122,12 @@ mod config;
 mod credentials;
 mod error;
 mod event;
+mod joining;
 mod lane;
 mod line;
 mod machine;
+mod outage;
+mod parallel;
 mod resource;
 mod retry;
 mod supply;
@@ -151,6 +154,7 @@ pub use event::Event;
 pub use machine::{
     Answer, Body, Cancel, Duty, DutyId, Input, MAX_ANSWER_BODY, Machine, Output, Terms,
 };
+pub use parallel::Parallel;
 pub use tick::Tick;
 pub use upload::{Completion, Upload, Uploaded};
 pub use url::UploadUrl;

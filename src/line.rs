@@ -244,6 +244,11 @@ impl Line {
         self.hold = until;
     }
 
+    /// Nor before this one, if it is later.
+    pub(crate) fn hold_until(&mut self, until: Tick) {
+        self.hold = self.hold.max(until);
+    }
+
     /// Until when no request is begun, if that is still to come; `None` in it: till further notice.
     pub(crate) fn held(&self) -> Option<Option<Tick>> {
         (self.hold > self.now).then(|| Some(self.hold).filter(|hold| *hold != Tick::NEVER))
@@ -265,12 +270,17 @@ impl Line {
         self.said.push_back(Signal::Event(event));
     }
 
-    pub(crate) fn begin(&mut self, duty: Duty) -> DutyId {
+    pub(crate) fn next_id(&mut self) -> DutyId {
         let id = DutyId {
             lane: self.lane,
             serial: self.serial,
         };
         self.serial = self.serial.wrapping_add(1);
+        id
+    }
+
+    pub(crate) fn begin(&mut self, duty: Duty) -> DutyId {
+        let id = self.next_id();
         self.said.push_back(Signal::Begin(id, duty));
         id
     }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::chunk::Chunk;
 use crate::lane::failure;
-use crate::{Algorithm, Answer, Body, Config, Conflict, Duty, Extension, Failure, FailureKind, Misuse};
+use crate::{
+    Algorithm, Answer, Body, Config, Conflict, Duty, Extension, Failure, FailureKind, Misuse,
+};
 
 /// What the source can give, and what goes with it.
 #[derive(Debug)]
@@ -45,8 +47,7 @@ pub(crate) enum Shortage {
 impl Supply {
     pub(crate) fn new(is_stream: bool, config: &Config) -> Result<Self, Misuse> {
         config.check()?;
-        let trailer =
-            config.trailers && config.offered(Extension::ChecksumTrailer) == Some(true);
+        let trailer = config.trailers && config.offered(Extension::ChecksumTrailer) == Some(true);
         let checksum = config.checksum()?.map(|algorithm| Checksum {
             algorithm,
             trailer,
@@ -76,7 +77,10 @@ impl Supply {
             }
         }
         let range = self.body(from, length);
-        let checksum = self.checksum.as_ref().filter(|checksum| !checksum.trailer)?;
+        let checksum = self
+            .checksum
+            .as_ref()
+            .filter(|checksum| !checksum.trailer)?;
         let is_known = matches!(&checksum.digest, Some((digested, _)) if *digested == range);
         (!range.is_empty() && !is_known).then(|| Duty::Digest {
             algorithm: checksum.algorithm.clone(),

@@ -1,24 +1,25 @@
-//! What an upload is made of: which request comes next, and what an answer changes.
+//! What an upload is made of: which request comes next.
+
+mod answers;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 
-use crate::call::{named, same};
 use crate::checkpoint::{Ending, Kept, Saved, Start};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::resource::{Confirmed, Ghost, Resource};
 use crate::supply::{Shortage, Supply};
-use crate::upload::{Completion, Uploaded};
+use crate::upload::Uploaded;
 use crate::verdict::{Asked, Fate, Verdict, fate};
 use crate::wire::date::Date;
 use crate::wire::request::{Along, Creation};
 use crate::wire::{request, response};
 use crate::{
     Algorithm, Answer, Body, Cancel, Cause, Checkpoint, Config, Conflict, Duty, Error, Event,
-    Extension, FailureKind, Hint, Metadata, Misuse, Op, Place, UploadUrl, Violation,
+    Extension, FailureKind, Metadata, Misuse, Op, Place, UploadUrl,
 };
 
 /// So many 404s, over so long, are believed even without a tus server's signature.
@@ -119,11 +120,7 @@ struct Owed {
 
 impl Transfer {
     /// `length`: `None` where the source ends where it ends.
-    pub(crate) fn new(
-        start: Start,
-        length: Option<u64>,
-        config: &Config,
-    ) -> Result<Self, Misuse> {
+    pub(crate) fn new(start: Start, length: Option<u64>, config: &Config) -> Result<Self, Misuse> {
         let supply = Supply::new(length.is_none(), config)?;
         if matches!(start, Start::Endpoint(_)) {
             if length.is_none() {
@@ -134,8 +131,8 @@ impl Transfer {
             }
             config.fits(length.unwrap_or(0))?;
         }
-        let with_bytes = config.offered(Extension::CreationWithUpload) == Some(true)
-            && !supply.has_checksum();
+        let with_bytes =
+            config.offered(Extension::CreationWithUpload) == Some(true) && !supply.has_checksum();
         let resource = match &start {
             Start::Endpoint(_) => None,
             Start::Upload(url) => Some(Resource::at(UploadUrl::new(url.clone()), length)),
@@ -339,8 +336,7 @@ impl Transfer {
     fn first_bytes(&self) -> Body {
         match self.length {
             Some(length)
-                if length <= self.creation.bytes
-                    && length == self.supply.chunk.size(length) =>
+                if length <= self.creation.bytes && length == self.supply.chunk.size(length) =>
             {
                 0..length
             }
@@ -355,370 +351,6 @@ impl Transfer {
             resource.expires = Some(at);
             line.event(Event::Expires { at });
         }
-    }
-
-    /// All bytes are there.
-    fn complete(&mut self, line: &Line, op: Op, completion: Completion) -> Next {
-        let place = self.place(line, op);
-        if let Some(resource) = &self.resource
-            && let Ending::Refused(status, words) = &resource.ending
-            && completion == Completion::Observed
-        {
-            return Phase::failure(Error::Unfinished {
-                place,
-                status: *status,
-                words: words.clone(),
-            });
-        }
-        match &mut self.resource {
-            Some(resource) if self.part => {
-                if completion == Completion::Acknowledged {
-                    resource.ending = Ending::Open;
-                }
-            }
-            _ => self.resource = None,
-        }
-        Phase::success(Uploaded {
-            url: place.url,
-            length: self.length.unwrap_or(0),
-            completion,
-            parts: Vec::new(),
-        })
-    }
-
-    fn can_begin_anew(&self) -> bool {
-        matches!(self.start, Start::Endpoint(_)) && self.recreations > 0 && self.supply.kept() == 0
-    }
-
-    fn begin_anew(&mut self, line: &mut Line, gone: UploadUrl) -> Next {
-        self.recreations -= 1;
-        self.resource = None;
-        if self.length.is_some() {
-            self.told = Told::Yes;
-        }
-        self.owed = Owed::default();
-        self.losses = 0;
-        line.event(Event::Recreating { gone });
-        Phase::Ready(Step::Create)
-    }
-
-    /// The upload is not there any more.
-    fn gone(&mut self, line: &mut Line, headers: &HeaderMap) -> Next {
-        let place = self.place(line, Op::Probe);
-        let Some(resource) = &self.resource else {
-            return Phase::failure(Error::Gone { place });
-        };
-        if resource.may_be_complete(response::date(headers).or(self.wall_clock)) {
-            return Phase::failure(Error::CompletionUnknown { place });
-        }
-        if self.can_begin_anew() {
-            return self.begin_anew(line, place.url);
-        }
-        self.resource = None;
-        Phase::failure(Error::Gone { place })
-    }
-
-    /// A HEAD found no upload, but perhaps it was not the tus server who said so.
-    fn missing(&mut self, line: &mut Line, answer: &Response<Bytes>, cause: Cause) -> Next {
-        let headers = answer.headers();
-        let now = line.now();
-        let Some(resource) = &mut self.resource else {
-            return self.gone(line, headers);
-        };
-        let (times, since) = resource.missing.unwrap_or((0, now));
-        if times + 1 >= MISSING_TIMES && now - since >= MISSING_OVER {
-            return self.gone(line, headers);
-        }
-        resource.missing = Some((times + 1, since));
-        self.again(
-            line,
-            Op::Probe,
-            cause,
-            response::retry_after(headers),
-            Step::Probe,
-        )
-    }
-
-    /// Requests of this size are lost, time and again.
-    fn shrink(&mut self, line: &mut Line, size: u64) {
-        if let Some(to) = self.supply.chunk.lost(size) {
-            line.event(Event::Shrunk { to });
-        }
-    }
-
-    /// What a verdict leads to.
-    fn decide(
-        &mut self,
-        line: &mut Line,
-        step: Step,
-        verdict: Verdict,
-        flight: &Flight,
-        answer: &Response<Bytes>,
-    ) -> Next {
-        let status = answer.status();
-        let retry_after = response::retry_after(answer.headers());
-        let size = flight.body.end - flight.body.start;
-        let cause = Cause::Answered {
-            status,
-            words: response::said(answer),
-        };
-        match (verdict, step) {
-            (Verdict::Success, Step::Create) => self.created(line, flight, answer),
-            (Verdict::Success, Step::Probe) => self.probed(line, flight, answer),
-            (Verdict::Success, Step::Append) => self.appended(line, flight, answer),
-            (Verdict::Success | Verdict::Gone, Step::Terminate) => {
-                let place = self.place(line, Op::Terminate);
-                self.resource = None;
-                Phase::failure(Error::Cancelled {
-                    place,
-                    terminated: true,
-                })
-            }
-            (Verdict::Displaced, _) => {
-                self.owed.failed = Some((cause, retry_after));
-                Phase::Ready(Step::Probe)
-            }
-            (Verdict::Vanished, _) => {
-                self.owed.failed = Some((cause, retry_after));
-                self.owed.smaller = Some(size);
-                Phase::Ready(Step::Probe)
-            }
-            (Verdict::RequestTooLarge, _) => {
-                let error = Error::Rejected {
-                    place: self.place(line, Op::Append),
-                    status,
-                    words: response::refusal(flight.url.as_uri(), answer),
-                    hint: Some(Hint::RequestTooLarge),
-                };
-                self.owed.refused = Some((size, Box::new(error)));
-                Phase::Ready(Step::Probe)
-            }
-            (Verdict::WithoutBytes, _) => {
-                self.creation.bytes = 0;
-                Phase::Ready(Step::Create)
-            }
-            (Verdict::WithoutExpect, step) => {
-                self.creation.expect = false;
-                Phase::Ready(step)
-            }
-            (Verdict::Missing, _) => self.missing(line, answer, cause),
-            (Verdict::Gone, _) => self.gone(line, answer.headers()),
-            // What is left is a failed attempt. An append owes a HEAD.
-            (_, step) => {
-                match verdict {
-                    Verdict::Mismatch => self.supply.forget_digest(),
-                    Verdict::LengthKnown => self.told = Told::Yes,
-                    _ => (),
-                }
-                if step == Step::Create
-                    && (status.is_server_error() || matches!(status.as_u16(), 400 | 408 | 499))
-                {
-                    self.creation.bytes = 0;
-                    line.event(Event::Orphaned);
-                }
-                self.owed.counted |= step == Step::Append;
-                self.again(line, step.op(), cause, retry_after, step.retry())
-            }
-        }
-    }
-
-    // The answers to each request.
-
-    fn created(&mut self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
-        let headers = answer.headers();
-        let mut named = named(line, flight, answer);
-        if matches!(&named, Ok(url) if same(url.as_uri(), self.start.uri())) {
-            named = Err(Violation::LocationIsEndpoint.into());
-        }
-        let url = match named {
-            Ok(url) => url,
-            Err(misread) => {
-                let mut place = self.place(line, Op::Create);
-                place.url = flight.url.clone();
-                return Phase::failure(misread.at(place, answer));
-            }
-        };
-        line.event(Event::Created { url: url.clone() });
-        let with_bytes = !flight.body.is_empty();
-        let offset = Some(0).filter(|_| !with_bytes).or(response::offset(headers));
-        let resource = Resource {
-            spoke: response::names_tus(headers),
-            reach: Some(flight.reach(false)),
-            ghost: Ghost::None,
-            ..Resource::at(url, self.length)
-        };
-        if let Some(conflict) = resource.contradiction(headers, offset.unwrap_or(0)) {
-            return self.conflict(line, Op::Create, conflict);
-        }
-        self.resource = Some(resource);
-        self.note_expiry(line, headers);
-        let Some(offset) = offset else {
-            if let Some(resource) = &mut self.resource {
-                resource.note_ending(flight, Ending::Acknowledged);
-            }
-            return Phase::Ready(Step::Probe);
-        };
-        if with_bytes {
-            self.confirm(line, offset);
-        }
-        if self.is_whole(offset) {
-            return self.complete(line, Op::Create, Completion::Acknowledged);
-        }
-        if offset > 0 {
-            self.note_taken(line, flight, offset);
-        }
-        Phase::Ready(Step::Append)
-    }
-
-    /// The server took less than it was given, perhaps.
-    fn note_taken(&mut self, line: &mut Line, flight: &Flight, offset: u64) {
-        let (from, to) = (flight.body.start, flight.body.end);
-        if let Some(to) = self.supply.chunk.taken(to - from, offset - from) {
-            line.event(Event::Shrunk { to });
-        }
-    }
-
-    fn probed(&mut self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
-        let headers = answer.headers();
-        let status = answer.status();
-        let Some(offset) = response::offset(headers) else {
-            let spoke = self
-                .resource
-                .as_ref()
-                .is_some_and(|resource| resource.spoke);
-            return if spoke {
-                let cause = Cause::NoOffset { status };
-                let retry_after = response::retry_after(headers);
-                self.again(line, Op::Probe, cause, retry_after, Step::Probe)
-            } else {
-                let mut place = self.place(line, Op::Probe);
-                place.url = flight.url.clone();
-                Phase::failure(Error::Protocol {
-                    place,
-                    status,
-                    violation: Violation::NoOffset,
-                })
-            };
-        };
-        if let Some(conflict) = self.contradiction(headers, offset) {
-            return self.conflict(line, Op::Probe, conflict);
-        }
-        self.moved(flight);
-        self.note_expiry(line, headers);
-        self.note_length(headers);
-        let confirmed = self.confirm(line, offset);
-        if let Some(resource) = &mut self.resource {
-            resource.probed = true;
-        }
-        let owed = std::mem::take(&mut self.owed);
-        if self.is_whole(offset) {
-            let ending = self.resource.as_ref().map(|resource| &resource.ending);
-            let completion = if ending == Some(&Ending::Acknowledged) {
-                Completion::Acknowledged
-            } else {
-                Completion::Observed
-            };
-            return self.complete(line, Op::Probe, completion);
-        }
-        if let Some(error) = owed.end {
-            return Phase::failure(*error);
-        }
-        if let Some(end) = self.unrepeatable(line, Op::Probe, offset) {
-            return end;
-        }
-        if let Some(size) = owed.lost
-            && confirmed.gained == 0
-        {
-            self.losses += 1;
-            if self.losses >= 2 {
-                self.shrink(line, size);
-            }
-        }
-        if let Some(size) = owed.smaller {
-            self.shrink(line, size);
-        }
-        if let Some((size, error)) = owed.refused {
-            match self.supply.chunk.refused(size) {
-                Some(to) => line.event(Event::Shrunk { to }),
-                None => return Phase::failure(*error),
-            }
-        }
-        let rewound =
-            (confirmed.rewound.is_some() && !owed.counted).then_some((Cause::Rewound, None));
-        let failed = owed
-            .failed
-            .filter(|_| !owed.unless_new || confirmed.gained == 0);
-        match failed.or(rewound) {
-            Some((cause, retry_after)) => {
-                self.again(line, Op::Append, cause, retry_after, Step::Append)
-            }
-            None => Phase::Ready(Step::Append),
-        }
-    }
-
-    fn appended(&mut self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
-        let headers = answer.headers();
-        let retry_after = response::retry_after(headers);
-        let (from, to) = (flight.body.start, flight.body.end);
-        self.note_expiry(line, headers);
-        if self.tells_length() {
-            self.told = Told::Yes;
-        }
-        let Some(offset) = response::offset(headers) else {
-            if let Some(resource) = &mut self.resource {
-                resource.note_ending(flight, Ending::Acknowledged);
-            }
-            let status = answer.status();
-            self.owed = Owed {
-                failed: Some((Cause::NoOffset { status }, retry_after)),
-                unless_new: true,
-                ..Owed::default()
-            };
-            return Phase::Ready(Step::Probe);
-        };
-        if let Some(conflict) = self.contradiction(headers, offset) {
-            return self.conflict(line, Op::Append, conflict);
-        }
-        self.moved(flight);
-        if offset > to {
-            return self.again(line, Op::Append, Cause::Ghost, retry_after, Step::Probe);
-        }
-        let confirmed = self.confirm(line, offset);
-        if let Some(resource) = &mut self.resource {
-            resource.appended = true;
-        }
-        if self.is_whole(offset) {
-            return self.complete(line, Op::Append, Completion::Acknowledged);
-        }
-        if let Some(end) = self.unrepeatable(line, Op::Append, offset) {
-            return end;
-        }
-        if offset <= from {
-            let cause = if confirmed.rewound.is_some() {
-                Cause::Rewound
-            } else {
-                Cause::NothingTaken
-            };
-            return self.again(line, Op::Append, cause, retry_after, Step::Append);
-        }
-        self.note_taken(line, flight, offset);
-        Phase::Ready(Step::Append)
-    }
-
-    /// A permanent redirect led to where a tus server speaks: the upload is there now.
-    fn moved(&mut self, flight: &Flight) {
-        if let Some(resource) = &mut self.resource
-            && flight.moved
-        {
-            resource.url = flight.url.clone();
-        }
-    }
-
-    /// An append is refused, but perhaps the rest of the request before was faster, and there is
-    /// nothing left to refuse: a HEAD will tell.
-    fn doubted(&mut self, error: Error) -> Next {
-        self.owed.end = Some(Box::new(error));
-        Phase::Ready(Step::Probe)
     }
 }
 

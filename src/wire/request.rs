@@ -72,11 +72,7 @@ pub(crate) fn create(endpoint: &Uri, creation: &Creation<'_>) -> Request<Body> {
 
 /// [Concatenation](https://tus.io/protocols/resumable-upload#concatenation) of parts, by the list
 /// that [`concatenation_list`] makes.
-pub(crate) fn concatenate(
-    endpoint: &Uri,
-    list: HeaderValue,
-    metadata: &Metadata,
-) -> Request<Body> {
+pub(crate) fn concatenate(endpoint: &Uri, list: HeaderValue, metadata: &Metadata) -> Request<Body> {
     let fields = [
         (CONTENT_LENGTH, HeaderValue::from_static("0")),
         (name::UPLOAD_CONCAT, list),

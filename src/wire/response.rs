@@ -245,7 +245,11 @@ mod tests {
             ("other", Role::Whole),
         ];
         for (value, expected) in table {
-            assert_eq!(role(&headers(&[("upload-concat", value)])), expected, "{value}");
+            assert_eq!(
+                role(&headers(&[("upload-concat", value)])),
+                expected,
+                "{value}"
+            );
         }
         assert_eq!(role(&HeaderMap::new()), Role::Whole);
     }

@@ -33,7 +33,10 @@ fn a_permanent_redirect_moves_the_upload_once_tus_is_heard_there() {
         .asks("HEAD", "http://example.org/b");
     assert_eq!(scenario.checkpoint().url().unwrap().expose(), URL);
     let scenario = scenario.finds(4);
-    assert_eq!(scenario.checkpoint().url().unwrap().expose(), "http://example.org/b");
+    assert_eq!(
+        scenario.checkpoint().url().unwrap().expose(),
+        "http://example.org/b"
+    );
     scenario.asks("PATCH", "http://example.org/b");
     // What is temporary anywhere on the way is temporary.
     Scenario::at_url(9)

@@ -1,0 +1,327 @@
+//! The end of an upload in parts: they are joined, looked at, and deleted if that is wished.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri};
+
+use crate::call::{named, same};
+use crate::lane::{Loss, Phase, Story, judge};
+use crate::line::{Flight, Line, Spent};
+use crate::verdict::{Asked, Fate, Verdict, fate};
+use crate::wire::{request, response};
+use crate::{
+    Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Metadata, Op,
+    Place, Tick, UploadUrl, Violation,
+};
+
+/// The longest wait between two looks at a whole that is not complete yet.
+const LONGEST_LOOK: Duration = Duration::from_secs(60);
+
+/// The requests about the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Join the parts.
+    Join,
+    /// Ask whether the whole is complete.
+    Look,
+    /// Delete the first of those that are left.
+    Discard,
+}
+
+impl Step {
+    fn op(self) -> Op {
+        match self {
+            Self::Join => Op::Concatenate,
+            Self::Look => Op::Probe,
+            Self::Discard => Op::Terminate,
+        }
+    }
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub(crate) enum Joined {
+    /// The parts are joined, or will be once they are complete.
+    At(UploadUrl),
+    /// Nobody knows whether they are, or one is missing: they are to be looked at, not before this
+    /// time, and then joined.
+    Verify(Tick),
+    /// The server joins them only when they are complete.
+    TooEarly,
+    /// The whole has every byte.
+    Whole,
+    /// There is nothing left to delete.
+    Discarded,
+}
+
+/// The story of the whole.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub(crate) endpoint: Uri,
+    pub(crate) metadata: Metadata,
+    /// The parts, in order, as `Upload-Concat` names them.
+    pub(crate) list: HeaderValue,
+    /// The length of the whole.
+    pub(crate) length: u64,
+    /// Where it is, once that is known.
+    pub(crate) whole: Option<UploadUrl>,
+    /// The parts are not complete yet.
+    pub(crate) early: bool,
+    /// They were just found complete.
+    pub(crate) verified: bool,
+    /// What is to be deleted.
+    pub(crate) left: Vec<UploadUrl>,
+    /// How often the whole was found incomplete, and since when.
+    looks: u32,
+    since: Option<Tick>,
+    /// How long it may be.
+    patience: Duration,
+}
+
+type Next = Phase<Step, Joined>;
+
+impl Joining {
+    pub(crate) fn new(endpoint: Uri, length: u64, config: &Config) -> Self {
+        Self {
+            endpoint,
+            metadata: config.metadata.clone(),
+            list: HeaderValue::from_static(""),
+            length,
+            whole: None,
+            early: false,
+            verified: false,
+            left: Vec::new(),
+            looks: 0,
+            since: None,
+            patience: config.timeouts.concatenation,
+        }
+    }
+
+    fn url(&self, step: Step) -> UploadUrl {
+        let url = match step {
+            Step::Join => None,
+            Step::Look => self.whole.clone(),
+            Step::Discard => self.left.first().cloned(),
+        };
+        url.unwrap_or_else(|| UploadUrl::new(self.endpoint.clone()))
+    }
+
+    pub(crate) fn place(&self, line: &Line, step: Step) -> Box<Place> {
+        Box::new(Place {
+            op: step.op(),
+            url: self.url(step),
+            attempts: line.budget.failures(),
+            resumable: false,
+        })
+    }
+
+    /// A failed attempt, and then this, once its wait is over.
+    fn again(
+        &self,
+        line: &mut Line,
+        step: Step,
+        cause: Cause,
+        retry_after: Option<Duration>,
+        then: impl FnOnce(Tick) -> Next,
+    ) -> Next {
+        match line.fail(step.op(), cause, retry_after) {
+            Ok(at) => then(at),
+            Err(spent) => Phase::failure(spent.at(self.place(line, step))),
+        }
+    }
+
+    /// Nobody knows what became of the request that joins the parts.
+    fn doubted(&self, line: &mut Line, cause: Cause, retry_after: Option<Duration>) -> Next {
+        line.event(Event::Orphaned);
+        let early = self.early;
+        self.again(line, Step::Join, cause, retry_after, |at| {
+            if early {
+                Phase::Waiting(at, Step::Join)
+            } else {
+                Phase::success(Joined::Verify(at))
+            }
+        })
+    }
+
+    fn joined(&self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
+        let mut url = named(line, flight, answer);
+        if matches!(&url, Ok(url) if same(url.as_uri(), &self.endpoint)) {
+            url = Err(Violation::LocationIsEndpoint.into());
+        }
+        match url {
+            Ok(url) => {
+                line.event(Event::Created { url: url.clone() });
+                Phase::success(Joined::At(url))
+            }
+            Err(misread) => {
+                let mut place = self.place(line, Step::Join);
+                place.url = flight.url.clone();
+                Phase::failure(misread.at(place, answer))
+            }
+        }
+    }
+
+    /// A whole that was asked for early may lack an offset until its parts are complete (P4): that is
+    /// no failed attempt.
+    fn looked(&mut self, line: &mut Line, answer: &Response<Bytes>) -> Next {
+        let headers = answer.headers();
+        let offset = response::offset(headers);
+        let conflict = match (response::length(headers), offset) {
+            (Some(server), _) if server != self.length => Some(Conflict::Length {
+                server,
+                source_length: self.length,
+            }),
+            (_, Some(server)) if server > self.length => Some(Conflict::Offset {
+                server,
+                reach: self.length,
+            }),
+            _ => None,
+        };
+        if let Some(conflict) = conflict {
+            let place = self.place(line, Step::Look);
+            return Phase::failure(Error::Conflict { place, conflict });
+        }
+        if offset == Some(self.length) {
+            return Phase::success(Joined::Whole);
+        }
+        let since = *self.since.get_or_insert(line.now());
+        if line.now() - since >= self.patience {
+            let cause = Cause::Unjoined;
+            return self.again(line, Step::Look, cause, None, |at| {
+                Phase::Waiting(at, Step::Look)
+            });
+        }
+        let wait = Duration::from_secs(1 << self.looks.min(6)).min(LONGEST_LOOK);
+        self.looks += 1;
+        Phase::Waiting(line.now() + wait, Step::Look)
+    }
+
+    /// One is deleted, or cannot be.
+    fn discarded(&mut self) -> Next {
+        if !self.left.is_empty() {
+            self.left.remove(0);
+        }
+        if self.left.is_empty() {
+            Phase::success(Joined::Discarded)
+        } else {
+            Phase::Ready(Step::Discard)
+        }
+    }
+
+    /// One stays.
+    fn kept(&mut self, line: &mut Line) -> Next {
+        line.settle();
+        if let Some(url) = self.left.first() {
+            line.event(Event::PartLeft { url: url.clone() });
+        }
+        self.discarded()
+    }
+}
+
+impl Story for Joining {
+    type Step = Step;
+    type Success = Joined;
+
+    fn request(&self, step: Step) -> (Op, Request<Body>) {
+        let url = self.url(step);
+        let url = url.as_uri();
+        let request = match step {
+            Step::Join => request::concatenate(url, self.list.clone(), &self.metadata),
+            Step::Look => request::head(url),
+            Step::Discard => request::terminate(url),
+        };
+        (step.op(), request)
+    }
+
+    fn answered(
+        &mut self,
+        line: &mut Line,
+        step: Step,
+        flight: Flight,
+        answer: Response<Bytes>,
+    ) -> Next {
+        let status = answer.status();
+        let asked = Asked {
+            worked: step == Step::Look,
+            verified: self.verified,
+            length: Some(self.length),
+            ..Asked::new(step.op(), flight.fresh)
+        };
+        let verdict = judge(line, (step, step), &asked, &flight, &answer, |line| {
+            self.place(line, step)
+        });
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(Phase::Over(_)) if step == Step::Discard => return self.kept(line),
+            Err(next) => return next,
+        };
+        let retry_after = response::retry_after(answer.headers());
+        let cause = Cause::Answered {
+            status,
+            words: response::said(&answer),
+        };
+        match (verdict, step) {
+            (Verdict::Success, Step::Join) => self.joined(line, &flight, &answer),
+            (Verdict::Success, Step::Look) => self.looked(line, &answer),
+            (Verdict::Success | Verdict::Gone, Step::Discard) => self.discarded(),
+            (Verdict::PartsUnfinished, _) if self.early => Phase::success(Joined::TooEarly),
+            (Verdict::PartsUnfinished, _) => self.again(line, step, cause, retry_after, |at| {
+                Phase::success(Joined::Verify(at))
+            }),
+            // Joined, complete, and moved away?
+            (Verdict::Gone, _) => Phase::failure(Error::CompletionUnknown {
+                place: self.place(line, step),
+            }),
+            (_, Step::Join)
+                if status.is_server_error() || fate(&asked, &answer) == Fate::Unanswered =>
+            {
+                self.doubted(line, cause, retry_after)
+            }
+            (_, step) => self.again(line, step, cause, retry_after, |at| {
+                Phase::Waiting(at, step)
+            }),
+        }
+    }
+
+    fn lost(&mut self, line: &mut Line, step: Step, _: Flight, loss: Loss) -> Next {
+        line.settle();
+        match (loss.kind(), step) {
+            (FailureKind::Lost, Step::Join) => self.doubted(line, loss.cause(), None),
+            (FailureKind::Lost | FailureKind::NotSent, step) => {
+                self.again(line, step, loss.cause(), None, |at| {
+                    Phase::Waiting(at, step)
+                })
+            }
+            (_, Step::Discard) => self.kept(line),
+            _ => Phase::failure(Error::Hopeless {
+                place: self.place(line, step),
+                failure: loss.failure(),
+            }),
+        }
+    }
+
+    fn cancelled(&mut self, line: &mut Line, flight: Option<Flight>, _: Cancel) -> Next {
+        let step = match flight.map(|flight| flight.op) {
+            Some(Op::Concatenate) => {
+                line.event(Event::Orphaned);
+                Step::Join
+            }
+            Some(Op::Terminate) => Step::Discard,
+            _ => Step::Look,
+        };
+        Phase::failure(Error::Cancelled {
+            place: self.place(line, step),
+            terminated: false,
+        })
+    }
+
+    fn spent(&self, line: &Line, step: Step, spent: Spent) -> Error {
+        spent.at(self.place(line, step))
+    }
+
+    /// The parts' checkpoint is kept elsewhere.
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        None
+    }
+}
