@@ -588,6 +588,9 @@ pub enum Misuse {
         crate::config::MAX_PARTS
     )]
     Parts,
+    /// What cannot be uploaded in parts, and why.
+    #[error("it cannot be uploaded in parts: {0}")]
+    Uncuttable(&'static str),
     /// A part of an upload that is itself in parts.
     #[error("parts cannot have parts: an upload is partial, or it is joined from partial ones")]
     PartOfParts,

@@ -145,7 +145,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{
     Authorize, AuthorizePredicate, Config, Parts, RetryPolicy, Timeouts, Veto, VetoPredicate,
 };
-pub use credentials::{Foreign, Origin, Refusal};
+pub use credentials::{Foreign, Origin, Refusal, is_protocol_field};
 pub use error::{
     Cause, Conflict, Deadline, Error, Failure, FailureKind, Hint, Limit, Misuse, Op, Place,
     Violation,

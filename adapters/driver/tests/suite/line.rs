@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tus_driver::{Control, Transport, UploadCall};
+use tus_driver::{Client, Control, Transport, UploadCall};
 use tus_proto::{Body, Failure, FailureKind, Terms};
 use tus_testkit::{Begun, Options, Server};
 
@@ -43,10 +43,12 @@ impl Line {
     }
 
     pub(crate) fn upload<'a>(self: &Arc<Self>) -> UploadCall<'a> {
-        UploadCall::create(Arc::clone(self) as Arc<dyn Transport>, ENDPOINT).config(|config| {
-            config.retry.base = Duration::from_millis(1);
-            config.retry.max = Duration::from_millis(1);
-        })
+        Client::over(Arc::clone(self) as Arc<dyn Transport>)
+            .upload(ENDPOINT)
+            .config(|config| {
+                config.retry.base = Duration::from_millis(1);
+                config.retry.max = Duration::from_millis(1);
+            })
     }
 
     pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
