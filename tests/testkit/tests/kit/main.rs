@@ -10,6 +10,7 @@ mod proxy;
 mod quirks;
 mod scripted;
 mod server;
+mod trailers;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
