@@ -38,7 +38,7 @@ pub enum Quirk {
     /// answer says so. With 0 the answer is a success and an unchanged offset.
     TakesOnly(u64),
     /// A PATCH or a creation with a longer body is answered 413, in HTML and before it is read, as by
-    /// a proxy with a limit to the size of requests.
+    /// a proxy with a limit to the size of requests. One in chunks passes.
     MaxBody(u64),
     /// A PATCH with a shorter body is answered 400, unless it is the upload's last.
     MinBody(u64),
@@ -68,7 +68,7 @@ pub enum Quirk {
     PostOnly,
     /// `X-HTTP-Method-Override` is ignored: such a request is a plain POST.
     IgnoresOverride,
-    /// OPTIONS is answered with this status, 405 or 404, and no more.
+    /// OPTIONS is answered with this status, 405 or 404.
     NoOptions(u16),
     /// OPTIONS says nothing of extensions, nor of algorithms for checksums.
     SilentOptions,
@@ -114,8 +114,9 @@ pub enum Quirk {
     /// The request that completes an upload, a part or a final one too, is answered with this status,
     /// after all was kept.
     RefusesCompletion(u16),
-    /// An upload that is no part is moved away by the request that completes it: afterwards it is as
-    /// if it had been deleted. See [`Server::moved`](crate::Server::moved).
+    /// The request that completes an upload has it moved away: afterwards it is as if it had been
+    /// deleted, but for [`Server::moved`](crate::Server::moved). Parts stay, and so does a final
+    /// upload that was asked for before they were complete.
     MovesCompleted,
     /// Lists are written with a space after each comma, `Upload-Metadata` on HEAD included.
     SpacedLists,

@@ -62,7 +62,7 @@ impl Server {
         let trailer = self.offers(Extension::ChecksumTrailer) && announces_trailer(headers);
         match (length, encoding) {
             (Some(length), None) => Ok(Some(length)),
-            (None, Some("chunked")) if trailer => Ok(None),
+            (None, Some(coding)) if trailer && coding.eq_ignore_ascii_case("chunked") => Ok(None),
             _ => Err(refuse(
                 StatusCode::LENGTH_REQUIRED,
                 "Content-Length is needed, and no Transfer-Encoding",

@@ -1,5 +1,6 @@
 //! The kit is what others are tested with; this is what it is tested with.
 
+mod anything;
 mod checksum;
 mod concatenation;
 mod creation;
