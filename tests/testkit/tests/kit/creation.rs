@@ -285,6 +285,8 @@ fn quirk_what_is_complete_is_moved_away() {
     assert_status(&server.handle(create(0)), 201);
     assert_status(&server.handle(create_with(2, b"ab")), 201);
     assert_eq!((server.moved().len(), server.uploads().count()), (3, 0));
+    server.quirks_mut().push(Quirk::DeletedIs410);
+    assert_status(&server.handle(head(&target)), 410);
 }
 
 #[test]
