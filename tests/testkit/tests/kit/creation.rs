@@ -124,6 +124,7 @@ fn n6_the_length_comes_with_a_patch_and_stays() {
     assert_eq!(header(&found, "upload-defer-length"), None);
     assert_eq!(header(&found, "upload-length"), Some("5"));
     assert_status(&server.handle(said(patch(&target, 4, b"o"), "6")), 400);
+    assert_status(&server.handle(said(patch(&target, 4, b""), "4")), 400);
     assert_status(&server.handle(said(patch(&target, 4, b"o!"), "6")), 400);
     assert_status(&server.handle(patch(&target, 4, b"o!")), 413);
     assert_status(&server.handle(said(patch(&target, 4, b"o"), "5")), 204);
