@@ -263,7 +263,12 @@ impl<S: Story> Lane<S> {
             unsaved: false,
             cancel: None,
         };
-        lane.turn(first);
+        if lane.saved.is_some() {
+            // It may be no longer what is true.
+            lane.turn(first);
+        } else {
+            lane.phase = first;
+        }
         lane
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use tus_driver::{Client, Control, Transport, UploadCall};
-use tus_proto::{Body, Failure, FailureKind, Terms};
+use tus_proto::{Body, Config, Failure, FailureKind, Terms};
 use tus_testkit::{Begun, Options, Server};
 
 pub(crate) const ENDPOINT: &str = "http://server.test/files/";
@@ -42,13 +42,16 @@ impl Line {
         })
     }
 
-    pub(crate) fn upload<'a>(self: &Arc<Self>) -> UploadCall<'a> {
+    pub(crate) fn client(self: &Arc<Self>) -> Client {
         Client::over(Arc::clone(self) as Arc<dyn Transport>)
-            .upload(ENDPOINT)
-            .config(|config| {
-                config.retry.base = Duration::from_millis(1);
-                config.retry.max = Duration::from_millis(1);
-            })
+    }
+
+    /// Every byte goes by PATCH, and nothing is asked before.
+    pub(crate) fn upload<'a>(self: &Arc<Self>) -> UploadCall<'a> {
+        self.client().upload(ENDPOINT).config(|config| {
+            hasty(config);
+            config.creation_body = 0;
+        })
     }
 
     pub(crate) fn server(&self) -> MutexGuard<'_, Server> {
@@ -130,6 +133,12 @@ pub(crate) fn trouble(
     trouble: impl FnOnce(&Line, Request<Body>, &mut dyn Read, &Control) -> Answer + Send + 'static,
 ) -> Trouble {
     Box::new(trouble)
+}
+
+/// Nobody wants to wait for a server that is right here.
+pub(crate) fn hasty(config: &mut Config) {
+    config.retry.base = Duration::from_millis(1);
+    config.retry.max = Duration::from_millis(1);
 }
 
 /// No trouble at all.

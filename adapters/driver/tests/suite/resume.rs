@@ -83,6 +83,7 @@ fn credentials_in_the_endpoint_are_this_runs_and_not_on_disk() {
     let send = || {
         Client::over(Arc::clone(&line) as _)
             .upload("http://user:sesame@server.test/files/")
+            .config(|config| config.creation_body = 0)
             .resume_from(place.store())
             .send(place.source())
     };
