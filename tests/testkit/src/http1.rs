@@ -1,4 +1,5 @@
-//! HTTP/1.1 as far as a test server needs it: heads are httparse's, bodies have a length.
+//! HTTP/1.1 as far as a test server needs it: heads are httparse's, bodies have a length or come in
+//! chunks.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,9 +7,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 const BUFFER: usize = 64 << 10;
 const MAX_HEADERS: usize = 128;
@@ -35,20 +36,22 @@ impl Inbox {
 
     /// A head, up to and with its empty line; `None` if the peer closed, or broke off in it.
     pub(crate) fn head(&mut self) -> io::Result<Option<Vec<u8>>> {
+        self.until(b"\r\n\r\n")
+    }
+
+    /// All up to and with this mark; `None` if the peer closed before it came.
+    fn until(&mut self, mark: &[u8]) -> io::Result<Option<Vec<u8>>> {
         loop {
             let filled = &self.buffer[self.filled.clone()];
-            if let Some(at) = filled.windows(4).position(|four| four == b"\r\n\r\n") {
-                let head = filled[..at + 4].to_vec();
-                self.filled.start += head.len();
-                return Ok(Some(head));
+            if let Some(at) = filled.windows(mark.len()).position(|window| window == mark) {
+                let found = filled[..at + mark.len()].to_vec();
+                self.filled.start += found.len();
+                return Ok(Some(found));
             }
             self.buffer.copy_within(self.filled.clone(), 0);
             self.filled = 0..self.filled.len();
             if self.filled.len() == BUFFER {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "a head of more than 64 KiB",
-                ));
+                return Err(invalid("a head of more than 64 KiB"));
             }
             let read = (&*self.stream).read(&mut self.buffer[self.filled.end..])?;
             if read == 0 {
@@ -56,6 +59,12 @@ impl Inbox {
             }
             self.filled.end += read;
         }
+    }
+
+    /// A line, with its end.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        self.until(b"\r\n")?
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Some bytes that have arrived, at most so many; none if the peer closed.
@@ -94,13 +103,107 @@ pub(crate) fn parse_head(head: &[u8]) -> Option<Parts> {
     let mut parts = Request::new(()).into_parts().0;
     parts.method = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
     parts.uri = Uri::try_from(parsed.path?).ok()?;
-    for header in parsed.headers {
-        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
-        parts
-            .headers
-            .append(name, HeaderValue::from_bytes(header.value).ok()?);
-    }
+    parts.headers = fields(parsed.headers)?;
     Some(parts)
+}
+
+fn fields(parsed: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for header in parsed {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        headers.append(name, HeaderValue::from_bytes(header.value).ok()?);
+    }
+    Some(headers)
+}
+
+fn invalid(words: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, words)
+}
+
+/// A request's body on its way in (RFC 9112 section 6).
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// So many bytes are left.
+    Length(u64),
+    /// So many are left of the chunk, and then its line end, unless it is yet to begin.
+    Chunk { left: u64, begun: bool },
+    /// Chunks came to their end, with these fields.
+    Ended(HeaderMap),
+}
+
+impl Incoming {
+    /// The body that a head announces. Whether it may come in chunks is not for here to say.
+    pub(crate) fn new(headers: &HeaderMap) -> Self {
+        if headers.contains_key(TRANSFER_ENCODING) {
+            return Self::Chunk {
+                left: 0,
+                begun: false,
+            };
+        }
+        let length = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        Self::Length(length.and_then(|length| length.parse().ok()).unwrap_or(0))
+    }
+
+    /// Whether all of it was read.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Self::Length(0) | Self::Ended(_))
+    }
+
+    /// Some bytes that have arrived, at most so many; `None` at the body's end, which with chunks may
+    /// take reading to find.
+    pub(crate) fn piece<'a>(
+        &mut self,
+        inbox: &'a mut Inbox,
+        most: u64,
+    ) -> io::Result<Option<&'a [u8]>> {
+        if let Self::Chunk { left: 0, begun } = *self {
+            *self = next_chunk(inbox, begun)?;
+        }
+        let (Self::Length(left) | Self::Chunk { left, .. }) = self else {
+            return Ok(None);
+        };
+        if *left == 0 {
+            return Ok(None);
+        }
+        if most == 0 {
+            return Ok(Some(&[]));
+        }
+        let piece = inbox.read(most.min(*left))?;
+        if piece.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        *left -= piece.len() as u64;
+        Ok(Some(piece))
+    }
+}
+
+/// Reads up to the bytes of the next chunk, or up to the end of them all.
+fn next_chunk(inbox: &mut Inbox, begun: bool) -> io::Result<Incoming> {
+    if begun && inbox.line()? != b"\r\n" {
+        return Err(invalid("a chunk is longer than it said"));
+    }
+    match httparse::parse_chunk_size(&inbox.line()?) {
+        Ok(httparse::Status::Complete((_, 0))) => {}
+        Ok(httparse::Status::Complete((_, left))) => {
+            return Ok(Incoming::Chunk { left, begun: true });
+        }
+        _ => return Err(invalid("a chunk without a size")),
+    }
+    let mut lines = Vec::new();
+    while !lines.ends_with(b"\r\n\r\n") && lines != b"\r\n" {
+        lines.extend(inbox.line()?);
+        if lines.len() > BUFFER {
+            return Err(invalid("trailers of more than 64 KiB"));
+        }
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    match httparse::parse_headers(&lines, &mut headers) {
+        Ok(httparse::Status::Complete((_, parsed))) => fields(parsed).map(Incoming::Ended),
+        _ => None,
+    }
+    .ok_or_else(|| invalid("trailers that are none"))
 }
 
 /// How header names are written.

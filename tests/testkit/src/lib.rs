@@ -1,8 +1,11 @@
 //! What a [tus](https://tus.io) client is tested against.
 //!
 //! - [`Server`] is a strict tus 1.0.0 server without I/O: a request goes in, a response comes out,
-//!   or a body goes in piece by piece and may break off. [`Quirk`]s make it behave like the less
-//!   strict servers that are out there, and its [log](Server::log) says what the client did.
+//!   or a body goes in piece by piece and may break off. It has every [`Extension`], each of which can
+//!   be left out: creation with a body and with a length that comes later, expiration by a clock that
+//!   the test sets, checksums before and after the body, termination, concatenation of finished and
+//!   unfinished parts. [`Quirk`]s make it behave like the less strict servers that are out there, and
+//!   its [log](Server::log) says what the client did.
 //! - [`Fault`] is what can happen to one exchange, [`FaultPlan`] to a run of them, by script or by
 //!   seed; [`Server::exchange`] carries both out in memory, and [`VirtualClock`] gives such a
 //!   simulation its time.
@@ -58,6 +61,7 @@
 //! # drop(endpoint);
 //! ```
 
+mod date;
 mod fault;
 mod http1;
 mod location;
@@ -77,6 +81,6 @@ pub use loopback::Loopback;
 pub use proxy::{Proxy, ProxyPlan, Trouble};
 pub use quirk::Quirk;
 pub use scripted::{Scripted, Step};
-pub use server::{Begun, Extension, Options, Reading, Record, Server};
+pub use server::{Begun, Extension, Options, Reading, Record, Server, Trailers, checksum};
 pub use time::VirtualClock;
 pub use upload::Upload;

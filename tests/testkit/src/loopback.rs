@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
-use crate::http1::{Case, Inbox, parse_head, write_response};
+use crate::http1::{Case, Inbox, Incoming, parse_head, write_response};
 use crate::port::{Lines, Port, end_with_reset, lock};
 use crate::{Begun, Fault, FaultPlan, Quirk, Reach, Reading, Server};
 
@@ -20,7 +20,8 @@ const LINGER: Duration = Duration::from_secs(5);
 /// A [`Server`] on a port of 127.0.0.1 that the system picks, over HTTP/1.1.
 ///
 /// Connections are kept alive, and each has a thread. Bodies go to the server as they arrive, in pieces of
-/// at most 64 KiB; one that breaks off leaves what arrived. `Expect: 100-continue` is answered when
+/// at most 64 KiB; one that breaks off leaves what arrived. One in chunks is taken where a digest is
+/// announced as a trailer, which needs them, and refused (411) elsewhere. `Expect: 100-continue` is answered when
 /// the body is wanted. An answer that does not wait for the body comes at once; what is still sent is
 /// read and forgotten, so that the answer is not lost, and the connection ends.
 ///
@@ -129,6 +130,14 @@ enum Then {
     Hold(Option<Reading>),
 }
 
+/// How far the server was brought into a body.
+enum Fed {
+    /// To its end, or until no more was wanted.
+    Enough,
+    /// As far as a fault lets it come.
+    InTheMiddle,
+}
+
 impl Connection<'_> {
     fn run(mut self) {
         loop {
@@ -159,7 +168,7 @@ impl Connection<'_> {
     }
 
     fn exchange(&mut self, head: &Parts, fault: Option<Fault>) -> io::Result<Then> {
-        let length = body_length(&head.headers);
+        let mut body = Incoming::new(&head.headers);
         match &fault {
             Some(Fault::Refuse | Fault::LoseRequest) => {
                 self.server().note(head, None);
@@ -170,19 +179,17 @@ impl Connection<'_> {
                 response,
             }) => {
                 let record = self.server().note(head, Some(response.status()));
-                let mut left = length;
                 if *reach == Reach::Swallowed {
                     self.go_on(head)?;
-                    left = length - self.inbox.skip(length)?;
-                    self.server().note_body(record, length - left);
+                    let read = self.swallow(&mut body);
+                    self.server().note_body(record, read);
                 }
-                return self.send(head, response, left == 0);
+                return self.send(head, response, body.is_read());
             }
             _ => {}
         }
 
         let begun = self.server().begin(head);
-        let mut left = length;
         let response = match begun {
             Begun::Answered(response) => response,
             Begun::Reading(reading) => {
@@ -194,43 +201,54 @@ impl Connection<'_> {
                             reach: Reach::Bytes(after),
                             ..
                         },
-                    ) => after.min(length),
-                    _ => length,
+                    ) => after,
+                    _ => u64::MAX,
                 };
-                let read = self.go_on(head).and_then(|()| self.feed(&reading, wanted));
-                let Ok((early, read)) = read else {
-                    self.server().abort(reading);
-                    return Ok(Then::Reset);
-                };
-                left -= read;
-                if !early && left > 0 {
-                    // The fault comes in the middle of the body, or the client left.
-                    match fault {
-                        Some(Fault::Stall { .. }) if read == wanted => {
-                            return Ok(Then::Hold(Some(reading)));
-                        }
-                        Some(Fault::Answer { response, .. }) if read == wanted => {
-                            self.server().abort(reading);
-                            return self.send(head, &response, false);
-                        }
-                        _ => {
-                            self.server().abort(reading);
-                            return Ok(Then::Reset);
-                        }
+                let fed = self
+                    .go_on(head)
+                    .and_then(|()| self.feed(&reading, &mut body, wanted));
+                match (fed, fault) {
+                    (Ok(Fed::Enough), fault) => {
+                        let response = self.server().finish(reading);
+                        return self.end(head, &response, body.is_read(), fault);
+                    }
+                    (Ok(Fed::InTheMiddle), Some(Fault::Stall { .. })) => {
+                        return Ok(Then::Hold(Some(reading)));
+                    }
+                    (Ok(Fed::InTheMiddle), Some(Fault::Answer { response, .. })) => {
+                        self.server().abort(reading);
+                        return self.send(head, &response, false);
+                    }
+                    (Err(error), _) if error.kind() == io::ErrorKind::InvalidData => {
+                        self.server().abort(reading);
+                        return self.refuse();
+                    }
+                    _ => {
+                        self.server().abort(reading);
+                        return Ok(Then::Reset);
                     }
                 }
-                self.server().finish(reading)
             }
         };
-        let reusable = left == 0 && !head.headers.contains_key(TRANSFER_ENCODING);
+        self.end(head, &response, body.is_read(), fault)
+    }
+
+    /// Sends the server's answer, unless the fault wants something else.
+    fn end(
+        &self,
+        head: &Parts,
+        response: &Response<Bytes>,
+        reusable: bool,
+        fault: Option<Fault>,
+    ) -> io::Result<Then> {
         match fault {
-            None => self.send(head, &response, reusable),
+            None => self.send(head, response, reusable),
             Some(Fault::Answer { response, .. }) => self.send(head, &response, reusable),
             Some(Fault::Delay(delay)) => {
                 if !self.lines.wait(delay) {
                     return Ok(Then::Reset);
                 }
-                self.send(head, &response, reusable)
+                self.send(head, response, reusable)
             }
             Some(Fault::Stall { .. }) => Ok(Then::Hold(None)),
             Some(Fault::Cut { .. } | Fault::LoseAnswer | Fault::LoseRequest | Fault::Refuse) => {
@@ -239,21 +257,30 @@ impl Connection<'_> {
         }
     }
 
-    /// Brings so many bytes of the body to the server. Says whether it wanted no more before that, and
-    /// how many were read.
-    fn feed(&mut self, reading: &Reading, wanted: u64) -> io::Result<(bool, u64)> {
-        let mut read = 0;
-        while read < wanted {
-            let piece = self.inbox.read(wanted - read)?;
-            if piece.is_empty() {
-                break;
+    /// Brings so many bytes of the body to the server, and what comes after the last one.
+    fn feed(&mut self, reading: &Reading, body: &mut Incoming, mut wanted: u64) -> io::Result<Fed> {
+        while let Some(piece) = body.piece(&mut self.inbox, wanted)? {
+            if wanted == 0 {
+                return Ok(Fed::InTheMiddle);
             }
-            read += piece.len() as u64;
+            wanted -= piece.len() as u64;
             if !lock(&self.shared.server).body(reading, piece) {
-                return Ok((true, read));
+                return Ok(Fed::Enough);
             }
         }
-        Ok((false, read))
+        if let Incoming::Ended(fields) = body {
+            self.server().trailers(reading, fields);
+        }
+        Ok(Fed::Enough)
+    }
+
+    /// Reads the body and forgets it; says how many bytes came.
+    fn swallow(&mut self, body: &mut Incoming) -> u64 {
+        let mut read = 0;
+        while let Ok(Some(piece)) = body.piece(&mut self.inbox, u64::MAX) {
+            read += piece.len() as u64;
+        }
+        read
     }
 
     /// Tells a client that waits for it to go on with the body.
@@ -314,15 +341,6 @@ impl Connection<'_> {
     fn server(&self) -> MutexGuard<'_, Server> {
         lock(&self.shared.server)
     }
-}
-
-/// The length of a request's body. One whose end is told otherwise is refused by the server, and its
-/// connection ends.
-fn body_length(headers: &HeaderMap) -> u64 {
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

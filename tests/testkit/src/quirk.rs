@@ -34,11 +34,11 @@ pub enum Quirk {
     /// A POST to the endpoint is answered with this redirect status and this path, and uploads are
     /// created there.
     RedirectsCreation(u16, String),
-    /// Of each PATCH only the first bytes, this many, are kept; the answer says so. With 0 the
-    /// answer is a 204 and an unchanged offset.
+    /// Of each PATCH, and of each creation with a body, only the first bytes, this many, are kept; the
+    /// answer says so. With 0 the answer is a success and an unchanged offset.
     TakesOnly(u64),
-    /// A PATCH with a longer body is answered 413, in HTML and before it is read, as by a proxy with a
-    /// limit to the size of requests.
+    /// A PATCH or a creation with a longer body is answered 413, in HTML and before it is read, as by
+    /// a proxy with a limit to the size of requests. One in chunks passes.
     MaxBody(u64),
     /// A PATCH with a shorter body is answered 400, unless it is the upload's last.
     MinBody(u64),
@@ -68,6 +68,56 @@ pub enum Quirk {
     PostOnly,
     /// `X-HTTP-Method-Override` is ignored: such a request is a plain POST.
     IgnoresOverride,
+    /// OPTIONS is answered with this status, 405 or 404.
+    NoOptions(u16),
+    /// OPTIONS says nothing of extensions, nor of algorithms for checksums.
+    SilentOptions,
+    /// The body of a creation is read and thrown away, though creation-with-upload is announced; the
+    /// answer says `Upload-Offset: 0`, unless [`CreateWithoutOffset`](Self::CreateWithoutOffset) is on
+    /// as well.
+    IgnoresCreationBody,
+    /// The 201 to a creation with a body carries no `Upload-Offset`.
+    CreateWithoutOffset,
+    /// A creation with a body is answered with this status, before the body is read, though
+    /// creation-with-upload is announced. Nothing is created.
+    RefusesCreationBody(u16),
+    /// HEAD carries no `Upload-Defer-Length`.
+    HeadWithoutDeferLength,
+    /// An `Upload-Length` on a PATCH to an upload whose length is known is answered 400, even if it is
+    /// the same.
+    LengthOnce,
+    /// A PATCH to an upload of unknown length is answered 400, unless it carries `Upload-Length`.
+    DeferredNeedsLength,
+    /// `Upload-Checksum` is ignored in silence, as a header and as a trailer.
+    IgnoresChecksum,
+    /// A body that is not what `Upload-Checksum` says is answered with this status, 417 or 400, not 460.
+    MismatchIs(u16),
+    /// An upload that has expired answers 404, not 410.
+    ExpiredIs404,
+    /// Dates are written as `Sunday, 06-Nov-94 08:49:37 GMT`.
+    Rfc850Dates,
+    /// Dates are written as `Sun Nov  6 08:49:37 1994`.
+    AsctimeDates,
+    /// Whatever carries `Upload-Concat` is answered with this status, though concatenation is announced.
+    RefusesConcatenation(u16),
+    /// Parts are made, but the request for the final upload is answered with this status.
+    RefusesFinal(u16),
+    /// The request for a final upload is answered 400, unless it names its parts by whole URLs.
+    AbsoluteParts,
+    /// The request for a final upload is answered 400 if it names a part by a whole URL.
+    RelativeParts,
+    /// When a final upload is asked for, the first of its parts vanishes, and the answer is this
+    /// status.
+    LosesPart(u16),
+    /// HEAD on a final upload that is complete carries no `Upload-Offset` the first times, this many.
+    StaleFinal(u32),
+    /// The request that completes an upload, a part or a final one too, is answered with this status,
+    /// after all was kept.
+    RefusesCompletion(u16),
+    /// The request that completes an upload has it moved away: afterwards it is as if it had been
+    /// deleted, but for [`Server::moved`](crate::Server::moved). Parts stay, and so does a final
+    /// upload that was asked for before they were complete.
+    MovesCompleted,
     /// Lists are written with a space after each comma, `Upload-Metadata` on HEAD included.
     SpacedLists,
     /// Each header of the protocol comes on two lines of one value.

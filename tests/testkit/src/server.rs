@@ -1,88 +1,32 @@
 //! A tus server without I/O.
 
+mod append;
+mod checksum;
+mod concat;
+mod create;
+mod expiry;
 mod fields;
+mod options;
+mod record;
 mod refusal;
 mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 
 use crate::fault::SplitMix64;
-use crate::names::{TUS_RESUMABLE, VERSION};
+use crate::upload::New;
 use crate::{Quirk, Upload, location};
-use fields::{number, text};
+use append::Keep;
+pub use checksum::checksum;
+use fields::number;
+pub use options::{Extension, Options};
+pub use record::Record;
 use refusal::{Refusal, bad, refuse};
-
-/// A part of the protocol that a server may leave out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Extension {
-    /// POST to the endpoint makes an upload.
-    Creation,
-    /// DELETE ends one.
-    Termination,
-}
-
-impl Extension {
-    /// All that [`Server`] has.
-    pub const ALL: [Self; 2] = [Self::Creation, Self::Termination];
-
-    /// Its name in `Tus-Extension`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Creation => "creation",
-            Self::Termination => "termination",
-        }
-    }
-}
-
-/// What a [`Server`] is to be.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Path of the endpoint; `/files/` by default.
-    pub endpoint: String,
-    /// `Tus-Max-Size`, in bytes; none by default.
-    pub max_size: Option<u64>,
-    /// All by default.
-    pub extensions: Vec<Extension>,
-    /// None by default.
-    pub quirks: Vec<Quirk>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            endpoint: "/files/".into(),
-            max_size: None,
-            extensions: Extension::ALL.into(),
-            quirks: Vec::new(),
-        }
-    }
-}
-
-/// One request that a [`Server`] got.
-#[derive(Clone, Debug)]
-pub struct Record {
-    /// The method that the server understood: that of an `X-HTTP-Method-Override` it followed.
-    pub method: Method,
-    /// Path and query, as they were sent.
-    pub target: String,
-    /// All headers, as they were sent.
-    pub headers: HeaderMap,
-    /// How many bytes of the body arrived.
-    pub body: u64,
-    /// Where in the upload the bytes are that were kept; empty if none were.
-    pub kept: Range<u64>,
-    /// The answer's status. `None` as long as there is none, so for good where the connection was
-    /// lost before. That there is one does not mean that it reached the client.
-    pub status: Option<StatusCode>,
-}
 
 /// What [`Server::begin`] makes of a request's head.
 #[derive(Debug)]
@@ -90,10 +34,36 @@ pub struct Record {
 pub enum Begun {
     /// The answer. Of the body, if the request has one, nothing is wanted.
     Answered(Response<Bytes>),
-    /// The body is wanted: [`Server::body`] as it arrives, then [`Server::finish`] or
-    /// [`Server::abort`].
+    /// The body is wanted: [`Server::body`] as it arrives, [`Server::trailers`] if there are any, then
+    /// [`Server::finish`] or [`Server::abort`].
     Reading(Reading),
 }
+
+/// The fields that come after the body of a request in memory, as one of its
+/// [extensions](Request::extensions_mut): [`Server::handle`] and [`Server::exchange`] look there.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{HeaderMap, Request};
+/// use tus_testkit::{Options, Server, Trailers};
+///
+/// let mut server = Server::new(Options::default());
+/// let url = server.place(5, 0);
+/// let mut fields = HeaderMap::new();
+/// fields.insert("Upload-Checksum", "crc32 NhCmhg==".parse().unwrap());
+/// let append = Request::patch(&url)
+///     .header("Tus-Resumable", "1.0.0")
+///     .header("Transfer-Encoding", "chunked")
+///     .header("Trailer", "Upload-Checksum")
+///     .header("Content-Type", "application/offset+octet-stream")
+///     .header("Upload-Offset", "0")
+///     .extension(Trailers(fields))
+///     .body(Bytes::from_static(b"hello"))
+///     .unwrap();
+/// assert_eq!(server.handle(append).status(), 204);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Trailers(pub HeaderMap);
 
 /// A request whose body is being read. While one for an upload is open, the upload is
 /// [locked](Server::locks).
@@ -105,37 +75,45 @@ pub struct Reading(u64);
 #[derive(Debug)]
 struct Open {
     record: usize,
-    left: u64,
+    /// `None`: it ends when it is said to.
+    left: Option<u64>,
     purpose: Purpose,
 }
 
 #[derive(Debug)]
 enum Purpose {
-    /// Append to this upload, as many bytes at most.
-    Append { id: u64, room: u64 },
+    /// Append it to an upload.
+    Keep(Keep),
     /// Throw the body away; this is the answer.
     Discard(Response<Bytes>),
     /// Another request has taken the upload over.
     Displaced,
 }
 
-/// A strict tus 1.0.0 server without I/O, which holds its uploads in memory.
+/// A strict tus 1.0.0 server without I/O, which holds its uploads in memory. It has every
+/// [`Extension`].
 ///
 /// Where the specification leaves a choice, it does as tusd does: a body that breaks off leaves the
-/// bytes that arrived, and a request to an upload that another one is writing to ends the other. See
-/// [`Quirk`] for what it can be made to do otherwise. An `Expect: 100-continue` is the transport's to
+/// bytes that arrived, and a request to an upload that another one is writing to ends the other. An
+/// upload is there once the head of its creation was accepted. A body with a checksum waits for its
+/// end: it is kept whole or not at all, in a creation as in a PATCH. A length that comes late may
+/// come again if it is the same. See [`Quirk`] for what it can be made to do otherwise. An `Expect: 100-continue` is the transport's to
 /// answer, once [`begin`](Server::begin) asked for the body.
 ///
 /// Beyond the letter it refuses what a client must not do: a POST or PATCH without `Content-Length`
-/// (411), protocol headers that are there twice, an override on anything but a POST.
+/// (411), but for one in chunks that announces the trailer `Upload-Checksum`; headers of extensions that it
+/// does not offer; protocol headers that are there twice; an override on anything but a POST.
 ///
-/// The same requests give the same answers, byte for byte: upload names are counted, not random.
+/// The same requests give the same answers, byte for byte: upload names are counted, not random, and
+/// time is [what it was set to](Self::set_now).
 #[derive(Debug)]
 pub struct Server {
     options: Options,
     /// By number, which is also the order of creation.
     uploads: BTreeMap<u64, Upload>,
     deleted: BTreeSet<Vec<u8>>,
+    moved: Vec<Upload>,
+    now: Option<u64>,
     open: BTreeMap<u64, Open>,
     serial: u64,
     log: Vec<Record>,
@@ -149,14 +127,16 @@ impl Server {
             options,
             uploads: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            moved: Vec::new(),
+            now: None,
             open: BTreeMap::new(),
             serial: 0,
             log: Vec::new(),
         }
     }
 
-    /// Answers a request that arrived whole. Its `Content-Length` must be its body's length, else the
-    /// answer is a 400.
+    /// Answers a request that arrived whole, with [`Trailers`] perhaps. Its `Content-Length`, if there
+    /// is one, must be its body's length, else the answer is a 400.
     pub fn handle(&mut self, request: Request<Bytes>) -> Response<Bytes> {
         let (head, body) = request.into_parts();
         if let Ok(Some(length)) = number(&head.headers, CONTENT_LENGTH.as_str())
@@ -176,6 +156,9 @@ impl Server {
             Begun::Answered(response) => response,
             Begun::Reading(reading) => {
                 self.body(&reading, &body);
+                if let Some(Trailers(fields)) = head.extensions.get() {
+                    self.trailers(&reading, fields);
+                }
                 self.finish(reading)
             }
         }
@@ -201,19 +184,28 @@ impl Server {
         if matches!(open.purpose, Purpose::Displaced) {
             return false;
         }
-        let piece = &piece[..fit(piece, open.left)];
-        open.left -= piece.len() as u64;
+        let piece = &piece[..fit(piece, open.left.unwrap_or(u64::MAX))];
+        open.left = open.left.map(|left| left - piece.len() as u64);
         let record = &mut self.log[open.record];
         record.body += piece.len() as u64;
-        if let Purpose::Append { id, room } = &mut open.purpose
-            && let Some(upload) = self.uploads.get_mut(id)
-        {
-            let kept = &piece[..fit(piece, *room)];
-            *room -= kept.len() as u64;
-            upload.content.extend_from_slice(kept);
-            record.kept.end += kept.len() as u64;
+        let Purpose::Keep(keep) = &mut open.purpose else {
+            return true;
+        };
+        let Some(upload) = self.uploads.get_mut(&keep.id) else {
+            return false;
+        };
+        let wanted = keep.take(piece, upload, record);
+        if upload.is_complete() {
+            self.join();
         }
-        true
+        wanted
+    }
+
+    /// Takes the fields after the body, where a digest may be, before [`finish`](Self::finish).
+    pub fn trailers(&mut self, reading: &Reading, fields: &HeaderMap) {
+        if let Some(open) = self.open.get(&reading.0) {
+            self.log[open.record].trailers = fields.clone();
+        }
     }
 
     /// Ends the body, and gives the answer: the body was whole, or [`body`](Self::body) wanted no
@@ -231,26 +223,20 @@ impl Server {
             Purpose::Displaced => Err(bad(
                 "ERR_UPLOAD_INTERRUPTED: another request took the upload over",
             )),
-            _ if open.left > 0 => Err(bad("ERR_UNEXPECTED_EOF: the body ended early")),
+            _ if open.left.is_some_and(|left| left > 0) => {
+                Err(bad("ERR_UNEXPECTED_EOF: the body ended early"))
+            }
             Purpose::Discard(response) => Ok(response),
-            Purpose::Append { id, .. } => match self.uploads.get(&id) {
-                Some(upload) => Ok(self.appended(upload.offset())),
-                None => Err(self.not_found(true)),
-            },
+            Purpose::Keep(keep) => self.conclude(open.record, keep),
         };
         self.seal(open.record, outcome)
     }
 
-    /// The connection was lost in the body, or its answer is not wanted: what arrived is kept.
+    /// The connection was lost in the body, or its answer is not wanted: what arrived is kept, unless
+    /// it was still to be checked.
     #[expect(clippy::needless_pass_by_value, reason = "a body ends once")]
     pub fn abort(&mut self, reading: Reading) {
         self.open.remove(&reading.0);
-    }
-
-    /// All requests, in the order in which their heads arrived.
-    #[must_use]
-    pub fn log(&self) -> &[Record] {
-        &self.log
     }
 
     /// All uploads, in the order of their creation.
@@ -262,6 +248,12 @@ impl Server {
     #[must_use]
     pub fn upload(&self, url: &str) -> Option<&Upload> {
         self.find(url).map(|id| &self.uploads[&id])
+    }
+
+    /// The uploads that [`Quirk::MovesCompleted`] has taken away, in the order of their completion.
+    #[must_use]
+    pub fn moved(&self) -> &[Upload] {
+        &self.moved
     }
 
     /// Makes an upload behind the client's back, of which the first `offset` bytes are there already,
@@ -277,8 +269,13 @@ impl Server {
         );
         let (id, name) = self.next_name();
         let target = format!("{}{name}", self.options.endpoint);
+        let new = New {
+            length: Some(length),
+            ..New::default()
+        };
         self.uploads
-            .insert(id, Upload::new(target.clone(), length, offset, None));
+            .insert(id, Upload::new(target.clone(), offset, new));
+        self.renew(id);
         target
     }
 
@@ -298,7 +295,7 @@ impl Server {
     pub fn locks(&self) -> usize {
         self.open
             .values()
-            .filter(|open| matches!(open.purpose, Purpose::Append { .. }))
+            .filter(|open| matches!(open.purpose, Purpose::Keep(_)))
             .count()
     }
 
@@ -315,64 +312,6 @@ impl Server {
 
     pub(crate) fn endpoint(&self) -> &str {
         &self.options.endpoint
-    }
-
-    /// Logs how much of a body came that the server did not see.
-    pub(crate) fn note_body(&mut self, record: usize, bytes: u64) {
-        self.log[record].body = bytes;
-    }
-
-    /// Logs a request, and gives its place in the log.
-    pub(crate) fn note(&mut self, head: &Parts, status: Option<StatusCode>) -> usize {
-        self.log.push(Record {
-            method: head.method.clone(),
-            target: location::target(&head.uri).to_owned(),
-            headers: head.headers.clone(),
-            body: 0,
-            kept: 0..0,
-            status,
-        });
-        self.log.len() - 1
-    }
-
-    /// Logs the answer, and puts on it what every answer has.
-    fn seal(
-        &mut self,
-        record: usize,
-        outcome: Result<Response<Bytes>, Refusal>,
-    ) -> Response<Bytes> {
-        let bare = self.has(&Quirk::NoVersion)
-            || outcome
-                .as_ref()
-                .is_err_and(|refusal| refusal.foreign || self.has(&Quirk::ErrorsWithoutVersion));
-        let mut response = outcome.unwrap_or_else(Response::from);
-        self.log[record].status = Some(response.status());
-        let version = self.quirk(|quirk| match quirk {
-            Quirk::OtherVersion(version) => Some(text(version)),
-            _ => None,
-        });
-        if !bare {
-            response.headers_mut().insert(
-                TUS_RESUMABLE,
-                version.unwrap_or(HeaderValue::from_static(VERSION)),
-            );
-        }
-        if self.has(&Quirk::RepeatedLines) {
-            let lines: Vec<_> = response
-                .headers()
-                .iter()
-                .filter(|(name, _)| {
-                    ["tus-", "upload-"]
-                        .iter()
-                        .any(|prefix| name.as_str().starts_with(prefix))
-                })
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            for (name, value) in lines {
-                response.headers_mut().append(name, value);
-            }
-        }
-        response
     }
 
     fn open(&mut self, open: Open) -> Begun {
@@ -414,8 +353,15 @@ impl Server {
     }
 
     fn found(&self, target: &str) -> Result<u64, Refusal> {
-        self.find(target)
-            .ok_or_else(|| self.not_found(self.deleted.contains(&location::key(target))))
+        match self.find(target) {
+            Some(id) if !self.is_expired(&self.uploads[&id]) => Ok(id),
+            Some(_) if self.has(&Quirk::MissingIs403) => Err(self.not_found(false)),
+            Some(_) if !self.has(&Quirk::ExpiredIs404) => {
+                Err(refuse(StatusCode::GONE, "the upload has expired"))
+            }
+            Some(_) => Err(self.not_found(false)),
+            None => Err(self.not_found(self.deleted.contains(&location::key(target)))),
+        }
     }
 
     fn not_found(&self, deleted: bool) -> Refusal {
@@ -426,6 +372,10 @@ impl Server {
         } else {
             refuse(StatusCode::NOT_FOUND, "there is no such upload")
         }
+    }
+
+    fn offers(&self, extension: Extension) -> bool {
+        self.options.extensions.contains(&extension)
     }
 
     fn has(&self, quirk: &Quirk) -> bool {
@@ -439,7 +389,7 @@ impl Server {
 
 impl Open {
     fn writes_to(&self, upload: u64) -> bool {
-        matches!(self.purpose, Purpose::Append { id, .. } if id == upload)
+        matches!(&self.purpose, Purpose::Keep(keep) if keep.id == upload)
     }
 }
 

@@ -13,22 +13,41 @@ pub struct Upload {
     target: String,
     /// The target as [`location::key`] spells it.
     pub(crate) key: Vec<u8>,
-    pub(crate) length: u64,
+    pub(crate) length: Option<u64>,
     /// The offset of the first byte of `content`: 0, unless the upload was placed.
     start: u64,
     pub(crate) content: Vec<u8>,
+    metadata: Option<String>,
+    concat: Option<String>,
+    /// The numbers of the parts that a final upload is waiting for.
+    pub(crate) parts: Vec<u64>,
+    pub(crate) expires: Option<u64>,
+    /// How often HEAD did not say the offset though it is known.
+    pub(crate) withheld: u32,
+}
+
+/// What an upload is made with.
+#[derive(Debug, Default)]
+pub(crate) struct New {
+    pub(crate) length: Option<u64>,
     pub(crate) metadata: Option<String>,
+    pub(crate) concat: Option<String>,
+    pub(crate) parts: Vec<u64>,
 }
 
 impl Upload {
-    pub(crate) fn new(target: String, length: u64, start: u64, metadata: Option<String>) -> Self {
+    pub(crate) fn new(target: String, start: u64, new: New) -> Self {
         Self {
             key: location::key(&target),
             target,
-            length,
+            length: new.length,
             start,
             content: Vec::new(),
-            metadata,
+            metadata: new.metadata,
+            concat: new.concat,
+            parts: new.parts,
+            expires: None,
+            withheld: 0,
         }
     }
 
@@ -38,9 +57,10 @@ impl Upload {
         &self.target
     }
 
-    /// Its whole length in bytes, as announced at creation.
+    /// Its whole length in bytes; `None` as long as it was not announced, and for a final upload as
+    /// long as its parts are not complete.
     #[must_use]
-    pub fn length(&self) -> u64 {
+    pub fn length(&self) -> Option<u64> {
         self.length
     }
 
@@ -61,7 +81,38 @@ impl Upload {
     /// Whether all of it is there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.offset() == self.length
+        self.length == Some(self.offset())
+    }
+
+    /// `Upload-Concat` of its creation, as it was sent.
+    #[must_use]
+    pub fn concat(&self) -> Option<&str> {
+        self.concat.as_deref()
+    }
+
+    /// Whether it is a part of something.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.concat() == Some("partial")
+    }
+
+    /// Whether it is made of parts.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.concat().is_some_and(|concat| concat != "partial")
+    }
+
+    /// When it goes away, in seconds after the beginning of 1970. A complete upload stays.
+    #[must_use]
+    pub fn expires(&self) -> Option<u64> {
+        self.expires.filter(|_| !self.is_complete())
+    }
+
+    /// Makes a final upload complete.
+    pub(crate) fn finish(&mut self, content: Vec<u8>) {
+        self.length = Some(content.len() as u64);
+        self.content = content;
+        self.parts.clear();
     }
 
     /// `Upload-Metadata` of its creation, as it was sent.

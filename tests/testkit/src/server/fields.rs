@@ -3,7 +3,9 @@
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::checksum::announces_trailer;
 use super::refusal::{Refusal, bad, refuse};
+use super::{Extension, Server};
 
 /// A header's value; what cannot be one (a quirk's text with a line feed) becomes empty.
 pub(super) fn text(value: &str) -> HeaderValue {
@@ -37,14 +39,44 @@ pub(super) fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, Ref
     }
 }
 
-pub(super) fn content_length(headers: &HeaderMap) -> Result<u64, Refusal> {
-    let length = number(headers, CONTENT_LENGTH.as_str())?;
-    length
-        .filter(|_| !headers.contains_key(TRANSFER_ENCODING))
-        .ok_or_else(|| {
-            refuse(
+impl Server {
+    /// The value of a header that belongs to an extension.
+    pub(super) fn offered<'a>(
+        &self,
+        headers: &'a HeaderMap,
+        name: &str,
+        extension: Extension,
+    ) -> Result<Option<&'a str>, Refusal> {
+        if headers.contains_key(name) && !self.offers(extension) {
+            return Err(bad(format!(
+                "{name} is of an extension that this server does not have"
+            )));
+        }
+        one(headers, name)
+    }
+
+    /// The length of the body; `None` for one in chunks, which only a digest in the trailer excuses.
+    pub(super) fn body_length(&self, headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+        let length = number(headers, CONTENT_LENGTH.as_str())?;
+        let encoding = one(headers, TRANSFER_ENCODING.as_str())?;
+        let trailer = self.offers(Extension::ChecksumTrailer) && announces_trailer(headers);
+        match (length, encoding) {
+            (Some(length), None) => Ok(Some(length)),
+            (None, Some(coding)) if trailer && coding.eq_ignore_ascii_case("chunked") => Ok(None),
+            _ => Err(refuse(
                 StatusCode::LENGTH_REQUIRED,
                 "Content-Length is needed, and no Transfer-Encoding",
-            )
-        })
+            )),
+        }
+    }
+
+    pub(super) fn check_max_size(&self, length: u64) -> Result<(), Refusal> {
+        if self.options.max_size.is_some_and(|max| length > max) {
+            return Err(refuse(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the upload is longer than Tus-Max-Size",
+            ));
+        }
+        Ok(())
+    }
 }

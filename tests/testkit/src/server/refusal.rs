@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use super::fields::text;
 
 /// An answer that is not what was asked for: status, words, and at most one header of its own.
+#[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     words: String,
@@ -22,6 +23,12 @@ pub(super) fn refuse(status: StatusCode, words: impl Into<String>) -> Refusal {
         header: None,
         foreign: false,
     }
+}
+
+/// With a quirk's status; one that is none is a server error.
+pub(super) fn refuse_as(status: u16, words: impl Into<String>) -> Refusal {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    refuse(status, words)
 }
 
 /// What a proxy says, as a web page.

@@ -1,15 +1,21 @@
 //! The kit is what others are tested with; this is what it is tested with.
 
+mod anything;
+mod checksum;
+mod concatenation;
+mod creation;
+mod expiration;
 mod faults;
 mod loopback;
 mod proxy;
 mod quirks;
 mod scripted;
 mod server;
+mod trailers;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use tus_testkit::{Options, Quirk, Server};
+use tus_testkit::{Begun, Options, Quirk, Reading, Server};
 
 pub(crate) const OCTETS: &str = "application/offset+octet-stream";
 
@@ -41,6 +47,29 @@ pub(crate) fn create(length: u64) -> Request<Bytes> {
         &[("upload-length", &length.to_string())],
         b"",
     )
+}
+
+/// A creation with these headers, and this body.
+pub(crate) fn post(headers: &[(&str, &str)], body: &[u8]) -> Request<Bytes> {
+    request(Method::POST, "/files/", headers, body)
+}
+
+/// A creation that brings its first bytes.
+pub(crate) fn create_with(length: u64, body: &[u8]) -> Request<Bytes> {
+    let length = length.to_string();
+    post(
+        &[("upload-length", &length), ("content-type", OCTETS)],
+        body,
+    )
+}
+
+/// A creation without a length.
+pub(crate) fn defer() -> Request<Bytes> {
+    post(&[("upload-defer-length", "1")], b"")
+}
+
+pub(crate) fn options() -> Request<Bytes> {
+    request(Method::OPTIONS, "/files/", &[], b"")
 }
 
 pub(crate) fn head(target: &str) -> Request<Bytes> {
@@ -75,6 +104,22 @@ pub(crate) fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'
     let value = values.next()?.to_str().unwrap();
     assert!(values.next().is_none(), "{name} is there twice");
     Some(value)
+}
+
+/// Where the upload is that this answer is about.
+#[track_caller]
+pub(crate) fn location(response: &Response<Bytes>) -> String {
+    assert_status(response, 201);
+    header(response, "location").unwrap().to_owned()
+}
+
+/// Begins a request, of which the server must want the body.
+#[track_caller]
+pub(crate) fn begin(server: &mut Server, request: Request<Bytes>) -> Reading {
+    match server.begin(&request.into_parts().0) {
+        Begun::Reading(reading) => reading,
+        Begun::Answered(response) => panic!("answered early: {response:?}"),
+    }
 }
 
 pub(crate) fn server(quirks: impl Into<Vec<Quirk>>) -> Server {
