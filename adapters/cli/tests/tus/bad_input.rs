@@ -192,7 +192,7 @@ fn changed_while_sent(length: u64) {
         server
             .server()
             .uploads()
-            .all(|upload| upload.length() == length || !upload.is_complete())
+            .all(|upload| upload.length() == Some(length) || !upload.is_complete())
     );
 }
 
