@@ -90,17 +90,12 @@ impl Asking {
         self.out.iter().any(|question| question.id == id)
     }
 
-    /// It is not to be answered any more. Whether the driver was told of it.
-    fn withdraw(&mut self, id: DutyId) -> bool {
-        let mut told = true;
+    /// This lane does not ask any more.
+    pub(super) fn withdraw(&mut self, id: DutyId) {
         self.out.retain_mut(|question| {
-            if question.waiting.contains(&id) {
-                told = false;
-                question.waiting.retain(|waiting| *waiting != id);
-            }
+            question.waiting.retain(|waiting| *waiting != id);
             question.id != id
         });
-        told
     }
 }
 
@@ -224,12 +219,6 @@ impl Parallel {
         for id in waiting.into_iter().chain([id]) {
             let fresh = Answer::Credentials(fresh.clone());
             self.hand_on(id, Input::Answer(id, fresh));
-        }
-    }
-
-    pub(super) fn stop(&mut self, id: DutyId) {
-        if self.asking.withdraw(id) {
-            self.said.push_back(Output::Stop(id));
         }
     }
 

@@ -48,7 +48,7 @@ impl Parallel {
                     return None;
                 }
                 Output::Stop(id) => {
-                    self.stop(id);
+                    self.pass_on_stop(id);
                     return None;
                 }
                 Output::Event(event) => {
@@ -68,7 +68,7 @@ impl Parallel {
                 return None;
             }
             Output::Stop(id) => {
-                self.stop(id);
+                self.pass_on_stop(id);
                 return None;
             }
             Output::Event(event) => {
@@ -170,10 +170,11 @@ impl Parallel {
         part.state = State::Over;
         match (self.stage, result) {
             (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
-                self.not_terminated(error);
+                self.rather(error);
             }
             // However it ended: what there is of it is deleted.
             (Stage::Terminate, _) if part.url().is_some() => part.state = State::Waiting,
+            (Stage::End, Err(error)) => self.rather(error),
             (Stage::Terminate | Stage::End, _) => (),
             (_, Ok(done)) => {
                 self.observed |= done.completion == Completion::Observed;
@@ -203,7 +204,7 @@ impl Parallel {
                 self.saving.changed = true;
             }
             (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
-                self.not_terminated(error);
+                self.rather(error);
             }
             _ => (),
         }
@@ -369,13 +370,15 @@ impl Parallel {
         self.whole.restart(|_| joining::Step::Terminate);
     }
 
-    /// Something could not be deleted. The first error is the one that is told.
-    fn not_terminated(&mut self, error: Error) {
-        if let Error::Cancelled { .. } = error {
-            return;
-        }
-        if let Some(Err(Error::Cancelled { .. })) = self.end {
-            self.end = Some(Err(error));
+    /// Something failed before it could be cancelled, or could not be deleted: the first such error is
+    /// told in place of the cancel.
+    fn rather(&mut self, error: Error) {
+        let is_cancel = |error: &Error| matches!(error, Error::Cancelled { .. });
+        if let Some(Err(end)) = &mut self.end
+            && is_cancel(end)
+            && !is_cancel(&error)
+        {
+            *end = error;
         }
     }
 }

@@ -33,6 +33,11 @@ impl Parallel {
         self.said.push_back(Output::Begin(id, duty));
     }
 
+    pub(super) fn pass_on_stop(&mut self, id: DutyId) {
+        self.asking.withdraw(id);
+        self.said.push_back(Output::Stop(id));
+    }
+
     /// Tells what happened.
     pub(super) fn tell(&mut self, event: Event) {
         self.said.push_back(Output::Event(event));
