@@ -31,6 +31,7 @@ const USUAL_REQUEST: u64 = 8 << 20;
 /// ```
 #[non_exhaustive]
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Config {
     /// The upload's metadata, fixed at its creation.
     pub metadata: Metadata,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
 use crate::call::{named, same};
 use crate::lane::{Loss, Phase, Story, judge};
@@ -23,18 +23,22 @@ const LONGEST_LOOK: Duration = Duration::from_secs(60);
 pub(crate) enum Step {
     /// Join the parts.
     Join,
-    /// Ask whether the whole is complete.
+    /// Ask whether an earlier run's whole is complete.
+    Glance,
+    /// Ask until the whole is complete.
     Look,
     /// Delete the first of those that are left.
     Discard,
+    /// Delete the whole.
+    Terminate,
 }
 
 impl Step {
     fn op(self) -> Op {
         match self {
             Self::Join => Op::Concatenate,
-            Self::Look => Op::Probe,
-            Self::Discard => Op::Terminate,
+            Self::Glance | Self::Look => Op::Probe,
+            Self::Discard | Self::Terminate => Op::Terminate,
         }
     }
 }
@@ -44,15 +48,15 @@ impl Step {
 pub(crate) enum Joined {
     /// The parts are joined, or will be once they are complete.
     At(UploadUrl),
-    /// Nobody knows whether they are, or one is missing: they are to be looked at, not before this
-    /// time, and then joined.
-    Verify(Tick),
-    /// The server joins them only when they are complete.
-    TooEarly,
+    /// They are not, or nobody knows (`doubt`): they are to be looked at, not before this time, and
+    /// then joined.
+    Verify { at: Tick, doubt: bool },
+    /// They are to be completed first.
+    Later,
     /// The whole has every byte.
-    Whole,
-    /// There is nothing left to delete.
-    Discarded,
+    Whole(UploadUrl),
+    /// What was to be deleted is deleted.
+    Deleted,
 }
 
 /// The story of the whole.
@@ -72,6 +76,8 @@ pub(crate) struct Joining {
     pub(crate) verified: bool,
     /// What is to be deleted.
     pub(crate) left: Vec<UploadUrl>,
+    /// What could not be.
+    stays: Vec<UploadUrl>,
     /// How often the whole was found incomplete, and since when.
     looks: u32,
     since: Option<Tick>,
@@ -92,6 +98,7 @@ impl Joining {
             early: false,
             verified: false,
             left: Vec::new(),
+            stays: Vec::new(),
             looks: 0,
             since: None,
             patience: config.timeouts.concatenation,
@@ -101,7 +108,7 @@ impl Joining {
     fn url(&self, step: Step) -> UploadUrl {
         let url = match step {
             Step::Join => None,
-            Step::Look => self.whole.clone(),
+            Step::Glance | Step::Look | Step::Terminate => self.whole.clone(),
             Step::Discard => self.left.first().cloned(),
         };
         url.unwrap_or_else(|| UploadUrl::new(self.endpoint.clone()))
@@ -139,9 +146,24 @@ impl Joining {
             if early {
                 Phase::Waiting(at, Step::Join)
             } else {
-                Phase::success(Joined::Verify(at))
+                Phase::success(Joined::Verify { at, doubt: true })
             }
         })
+    }
+
+    /// Whether the server's whole is not that of these parts.
+    fn contradiction(&self, headers: &HeaderMap) -> Option<Conflict> {
+        match (response::length(headers), response::offset(headers)) {
+            (Some(server), _) if server != self.length => Some(Conflict::Length {
+                server,
+                source_length: self.length,
+            }),
+            (_, Some(server)) if server > self.length => Some(Conflict::Offset {
+                server,
+                reach: self.length,
+            }),
+            _ => None,
+        }
     }
 
     fn joined(&self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
@@ -152,6 +174,11 @@ impl Joining {
         match url {
             Ok(url) => {
                 line.event(Event::Created { url: url.clone() });
+                if let Some(conflict) = self.contradiction(answer.headers()) {
+                    let mut place = self.place(line, Step::Join);
+                    place.url = url;
+                    return Phase::failure(Error::Conflict { place, conflict });
+                }
                 Phase::success(Joined::At(url))
             }
             Err(misread) => {
@@ -164,26 +191,17 @@ impl Joining {
 
     /// A whole that was asked for early may lack an offset until its parts are complete (P4): that is
     /// no failed attempt.
-    fn looked(&mut self, line: &mut Line, answer: &Response<Bytes>) -> Next {
+    fn looked(&mut self, line: &mut Line, step: Step, answer: &Response<Bytes>) -> Next {
         let headers = answer.headers();
-        let offset = response::offset(headers);
-        let conflict = match (response::length(headers), offset) {
-            (Some(server), _) if server != self.length => Some(Conflict::Length {
-                server,
-                source_length: self.length,
-            }),
-            (_, Some(server)) if server > self.length => Some(Conflict::Offset {
-                server,
-                reach: self.length,
-            }),
-            _ => None,
-        };
-        if let Some(conflict) = conflict {
-            let place = self.place(line, Step::Look);
+        if let Some(conflict) = self.contradiction(headers) {
+            let place = self.place(line, step);
             return Phase::failure(Error::Conflict { place, conflict });
         }
-        if offset == Some(self.length) {
-            return Phase::success(Joined::Whole);
+        if response::offset(headers) == Some(self.length) {
+            return Phase::success(Joined::Whole(self.url(step)));
+        }
+        if step == Step::Glance {
+            return Phase::success(Joined::Later);
         }
         let since = *self.since.get_or_insert(line.now());
         if line.now() - since >= self.patience {
@@ -197,25 +215,30 @@ impl Joining {
         Phase::Waiting(line.now() + wait, Step::Look)
     }
 
-    /// One is deleted, or cannot be.
-    fn discarded(&mut self) -> Next {
+    /// One is deleted, or is to stay.
+    fn next_to_discard(&mut self) -> Next {
         if !self.left.is_empty() {
             self.left.remove(0);
         }
         if self.left.is_empty() {
-            Phase::success(Joined::Discarded)
+            Phase::success(Joined::Deleted)
         } else {
             Phase::Ready(Step::Discard)
         }
     }
 
-    /// One stays.
+    /// One cannot be deleted.
     fn kept(&mut self, line: &mut Line) -> Next {
         line.settle();
-        if let Some(url) = self.left.first() {
-            line.event(Event::PartLeft { url: url.clone() });
-        }
-        self.discarded()
+        self.stays.extend(self.left.first().cloned());
+        self.next_to_discard()
+    }
+
+    /// What there still is of what was to be deleted, in order.
+    pub(crate) fn leave(&mut self) -> Vec<UploadUrl> {
+        let mut stays = std::mem::take(&mut self.stays);
+        stays.append(&mut self.left);
+        stays
     }
 }
 
@@ -228,8 +251,8 @@ impl Story for Joining {
         let url = url.as_uri();
         let request = match step {
             Step::Join => request::concatenate(url, self.list.clone(), &self.metadata),
-            Step::Look => request::head(url),
-            Step::Discard => request::terminate(url),
+            Step::Glance | Step::Look => request::head(url),
+            Step::Discard | Step::Terminate => request::terminate(url),
         };
         (step.op(), request)
     }
@@ -243,7 +266,7 @@ impl Story for Joining {
     ) -> Next {
         let status = answer.status();
         let asked = Asked {
-            worked: step == Step::Look,
+            worked: step.op() == Op::Probe,
             verified: self.verified,
             length: Some(self.length),
             ..Asked::new(step.op(), flight.fresh)
@@ -263,11 +286,17 @@ impl Story for Joining {
         };
         match (verdict, step) {
             (Verdict::Success, Step::Join) => self.joined(line, &flight, &answer),
-            (Verdict::Success, Step::Look) => self.looked(line, &answer),
-            (Verdict::Success | Verdict::Gone, Step::Discard) => self.discarded(),
-            (Verdict::PartsUnfinished, _) if self.early => Phase::success(Joined::TooEarly),
+            (Verdict::Success, step @ (Step::Glance | Step::Look)) => {
+                self.looked(line, step, &answer)
+            }
+            (Verdict::Success | Verdict::Gone, Step::Discard) => {
+                line.budget.renew();
+                self.next_to_discard()
+            }
+            (Verdict::Success | Verdict::Gone, Step::Terminate) => Phase::success(Joined::Deleted),
+            (Verdict::PartsUnfinished, _) if self.early => Phase::success(Joined::Later),
             (Verdict::PartsUnfinished, _) => self.again(line, step, cause, retry_after, |at| {
-                Phase::success(Joined::Verify(at))
+                Phase::success(Joined::Verify { at, doubt: false })
             }),
             // Joined, complete, and moved away?
             (Verdict::Gone, _) => Phase::failure(Error::CompletionUnknown {

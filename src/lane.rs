@@ -297,12 +297,20 @@ impl<S: Story> Lane<S> {
         &mut self.line
     }
 
-    /// Goes on after its end, with this step, as another task.
+    /// Takes its end, if nobody was told of it yet.
+    pub(crate) fn take_end(&mut self) -> Option<Result<S::Success, Error>> {
+        let Phase::Over(end) = &mut self.phase else {
+            return None;
+        };
+        let end = *end.take()?;
+        Some(self.conclude(end))
+    }
+
+    /// Goes on after its end, with this step.
     pub(crate) fn restart(&mut self, change: impl FnOnce(&mut S) -> S::Step) {
         let step = change(&mut self.story);
         self.cancel = None;
         self.line.settle();
-        self.line.budget.renew();
         self.turn(Phase::Ready(step));
     }
 
@@ -335,7 +343,7 @@ impl<S: Story> Lane<S> {
                 phase => {
                     let until = match &phase {
                         Phase::Waiting(until, _) => Some(*until),
-                        Phase::Ready(_) => self.line.held().flatten(),
+                        Phase::Ready(_) => self.line.held(),
                         Phase::Out(_) => self.line.deadline().map(|(at, _)| at),
                         _ => None,
                     };

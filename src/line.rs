@@ -208,6 +208,10 @@ impl Line {
         }
     }
 
+    pub(crate) fn lane(&self) -> u32 {
+        self.lane
+    }
+
     // Time.
 
     pub(crate) fn now(&self) -> Tick {
@@ -240,18 +244,18 @@ impl Line {
     }
 
     /// No request is begun before this time.
-    pub(crate) fn hold(&mut self, until: Tick) {
-        self.hold = until;
-    }
-
-    /// Nor before this one, if it is later.
     pub(crate) fn hold_until(&mut self, until: Tick) {
         self.hold = self.hold.max(until);
     }
 
-    /// Until when no request is begun, if that is still to come; `None` in it: till further notice.
-    pub(crate) fn held(&self) -> Option<Option<Tick>> {
-        (self.hold > self.now).then(|| Some(self.hold).filter(|hold| *hold != Tick::NEVER))
+    /// One may be begun at once.
+    pub(crate) fn release(&mut self) {
+        self.hold = Tick::default();
+    }
+
+    /// Until when no request is begun, if that is still to come.
+    pub(crate) fn held(&self) -> Option<Tick> {
+        (self.hold > self.now).then_some(self.hold)
     }
 
     // What is said.

@@ -13,7 +13,7 @@ pub(crate) struct Outage {
     exchanges: u64,
     /// How many there were at the last counted failure.
     mark: u64,
-    /// The last exchange of each part.
+    /// The last exchange of each lane.
     last: Vec<u64>,
     gained: u64,
 }
@@ -30,26 +30,41 @@ impl Outage {
         }
     }
 
-    /// A part sends something.
-    pub(crate) fn sent(&mut self, part: usize) {
+    /// A lane sends something.
+    pub(crate) fn sent(&mut self, lane: u32) {
         self.exchanges += 1;
-        if self.last.len() <= part {
-            self.last.resize(part + 1, 0);
+        let lane = lane as usize;
+        if self.last.len() <= lane {
+            self.last.resize(lane + 1, 0);
         }
-        self.last[part] = self.exchanges;
+        self.last[lane] = self.exchanges;
     }
 
-    /// A part's attempt failed; whether that was one outage too many.
-    pub(crate) fn failed(&mut self, part: usize) -> bool {
-        let sent = self.last.get(part).copied().unwrap_or(0);
-        if sent > self.mark {
+    /// How many exchanges were sent in all.
+    pub(crate) fn exchanges(&self) -> u64 {
+        self.exchanges
+    }
+
+    /// Which of them was this lane's last one, counted from 1.
+    pub(crate) fn last(&self, lane: u32) -> u64 {
+        self.last.get(lane as usize).copied().unwrap_or(0)
+    }
+
+    /// A lane's attempt failed. How many outages there were since the last progress.
+    pub(crate) fn failed(&mut self, lane: u32) -> u32 {
+        if self.last(lane) > self.mark {
             self.mark = self.exchanges;
             self.counted = self.counted.saturating_add(1);
         }
-        self.most.is_some_and(|most| self.counted > most)
+        self.counted
     }
 
-    /// The server has so many bytes more of a part; `all`: none of it remains.
+    /// Whether so many are not too many.
+    pub(crate) fn allows(&self, outages: u32) -> bool {
+        self.most.is_none_or(|most| outages <= most)
+    }
+
+    /// The server has so many bytes of a part that it never had before; `all`: none of it remains.
     pub(crate) fn gain(&mut self, bytes: u64, all: bool) {
         self.gained = self.gained.saturating_add(bytes);
         if bytes > 0 && (all || self.gained >= PROGRESS) {
@@ -66,29 +81,34 @@ mod tests {
     #[test]
     fn what_was_sent_before_the_last_counted_failure_is_one_with_it() {
         let mut outage = Outage::new(Some(1));
-        for part in 0..3 {
-            outage.sent(part);
+        for lane in 1..4 {
+            outage.sent(lane);
         }
-        for part in 0..3 {
-            assert!(!outage.failed(part), "the three failed of one thing");
+        for lane in 1..4 {
+            assert_eq!(outage.failed(lane), 1, "the three failed of one thing");
         }
-        outage.sent(1);
-        assert!(outage.failed(1), "that is another");
+        assert!(outage.allows(1));
+        outage.sent(2);
+        assert_eq!(outage.failed(2), 2, "that is another");
+        assert!(!outage.allows(2));
+        assert!(Outage::new(None).allows(u32::MAX));
     }
 
     #[test]
     fn progress_of_any_part_begins_anew() {
         let mut outage = Outage::new(Some(1));
         for _ in 0..5 {
-            outage.sent(0);
-            assert!(!outage.failed(0));
+            outage.sent(1);
+            assert_eq!(outage.failed(1), 1);
             outage.gain(PROGRESS - 1, false);
             outage.gain(1, false);
         }
+        outage.sent(1);
+        assert_eq!(outage.failed(1), 1);
         outage.gain(1, true);
-        outage.sent(0);
-        assert!(!outage.failed(0));
-        outage.sent(0);
-        assert!(outage.failed(0));
+        outage.sent(1);
+        assert_eq!(outage.failed(1), 1);
+        outage.sent(1);
+        assert_eq!(outage.failed(1), 2);
     }
 }

@@ -22,11 +22,6 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tick(pub Duration);
 
-impl Tick {
-    /// Later than any time that comes.
-    pub(crate) const NEVER: Self = Self(Duration::MAX);
-}
-
 impl Add<Duration> for Tick {
     type Output = Self;
 

@@ -5,7 +5,7 @@ mod answers;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 
 use crate::checkpoint::{Ending, Kept, Saved, Start};
 use crate::lane::{Loss, Phase, Story, judge};
@@ -67,6 +67,8 @@ pub(crate) struct Transfer {
     creation: Opening,
     /// It is one of several, and stays what it is when it is complete.
     part: bool,
+    /// It may have been joined with others, and moved away, once it was complete.
+    joined: bool,
     identity: Option<String>,
     recreations: u32,
     wall_clock: Option<Date>,
@@ -148,6 +150,7 @@ impl Transfer {
                 expect: config.expect_continue,
             },
             part: false,
+            joined: false,
             identity: config.identity.clone(),
             recreations: config.recreations,
             wall_clock: config.wall_clock,
@@ -186,7 +189,7 @@ impl Transfer {
     }
 
     /// The same as one of several: its checkpoint lasts until they are joined.
-    pub(crate) fn as_part(self) -> Self {
+    pub(crate) fn into_part(self) -> Self {
         Self { part: true, ..self }
     }
 
@@ -202,9 +205,24 @@ impl Transfer {
         })
     }
 
-    /// It is not made anew any more, if it should be gone.
-    pub(crate) fn keep(&mut self) {
-        self.recreations = 0;
+    /// Where it is, once it is created.
+    pub(crate) fn uri(&self) -> Option<&Uri> {
+        Some(self.resource.as_ref()?.url.as_uri())
+    }
+
+    /// From now on it may be joined with others, and moved away, once it is complete.
+    pub(crate) fn may_be_joined(&mut self) {
+        self.joined = true;
+    }
+
+    /// Whether it may have been completed, and moved away, by the time that it is gone.
+    fn may_be_complete(&self, now: Option<Date>) -> bool {
+        self.resource.as_ref().is_some_and(|resource| {
+            let reached = resource
+                .reach
+                .is_none_or(|reach| Some(reach) >= self.length);
+            resource.may_be_complete(now) || self.joined && reached
+        })
     }
 
     /// How an earlier run's upload goes on.
@@ -214,7 +232,7 @@ impl Transfer {
             // Complete uploads do not expire.
             Some(resource)
                 if resource.expired(now)
-                    && !resource.may_be_complete(None)
+                    && !self.may_be_complete(None)
                     && self.can_begin_anew() =>
             {
                 let url = resource.url.clone();

@@ -10,6 +10,7 @@ use crate::{Authorize, Hint, Op};
 
 /// What the verdict depends on beside the answer.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Asked {
     pub(crate) op: Op,
     /// The same kind of request worked at this URL before.
@@ -105,7 +106,6 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
         (400, Append) if asked.length_again => LengthKnown,
         (400 | 404 | 410, Concatenate) if !asked.verified => PartsUnfinished,
         (409, Concatenate) => PartsUnfinished,
-        (400 | 404 | 405 | 410 | 501, Discover) => Gone,
         (401, _) => Fatal(Some(Hint::Credentials)),
         (403, _) => Fatal(Some(Hint::Permission)),
         (404 | 410, Create | Concatenate) => Fatal(Some(Hint::Endpoint)),
@@ -113,7 +113,7 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
         (417, Create | Append) if asked.expect => WithoutExpect,
         (417 | 460, Append) if asked.checksum => Mismatch,
         (404, Probe) if !response::names_tus(headers) => Missing,
-        (404 | 410, Probe | Inspect | Terminate) => Gone,
+        (400 | 405 | 501, Discover) | (404 | 410, Discover | Probe | Inspect | Terminate) => Gone,
         (404 | 410, Append) => Vanished,
         (405 | 501 | 505, Probe | Append) if asked.worked => Failed,
         (405 | 501 | 505, _) => Fatal(Some(Hint::Method)),

@@ -63,10 +63,7 @@ impl Transfer {
     /// The upload is not there any more.
     fn gone(&mut self, line: &mut Line, headers: &HeaderMap) -> Next {
         let place = self.place(line, Op::Probe);
-        let Some(resource) = &self.resource else {
-            return Phase::failure(Error::Gone { place });
-        };
-        if resource.may_be_complete(response::date(headers).or(self.wall_clock)) {
+        if self.may_be_complete(response::date(headers).or(self.wall_clock)) {
             return Phase::failure(Error::CompletionUnknown { place });
         }
         if self.can_begin_anew() {

@@ -12,10 +12,13 @@ mod cancel;
 mod chaos;
 mod create;
 mod endings;
+mod joining;
+mod parallel;
 mod probe;
 mod redirects;
 mod resume;
 mod scenario;
+mod several;
 mod states;
 mod time;
 
@@ -24,6 +27,7 @@ const _: () = {
     const fn sent<T: Send + 'static>() {}
     sent::<tus_proto::Upload>();
     sent::<tus_proto::Inspect>();
+    sent::<tus_proto::Parallel>();
     sent::<tus_proto::Error>();
     sent::<tus_proto::Checkpoint>();
     sent::<tus_proto::Output<tus_proto::Uploaded>>();

@@ -148,6 +148,15 @@ pub(crate) fn good() -> Trouble {
     })
 }
 
+/// The line is cut after so many bytes of the body.
+pub(crate) fn cut(bytes: u64) -> Trouble {
+    trouble(move |line, request, body, control| {
+        let answer = line.serve(request, &mut control.counted(body), bytes);
+        drop(answer);
+        Err(lost())
+    })
+}
+
 /// A hang that a test can wait for, and end. Dropping it ends it.
 pub(crate) struct Hang {
     pub(crate) begun: Receiver<()>,

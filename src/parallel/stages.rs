@@ -1,0 +1,388 @@
+//! Which parts run, when they are joined, and how it ends.
+
+use crate::joining::{self, Joined};
+use crate::transfer;
+use crate::wire::request::concatenation_list;
+use crate::{Cancel, Completion, Error, Event, Input, Op, Output, Tick, UploadUrl, Uploaded};
+
+use super::{Joins, Parallel, Part, State};
+
+/// What is being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The parts are created, for a whole that is asked for before they are complete.
+    Create,
+    /// The parts are sent, or looked at, and what they lack is sent.
+    Send,
+    /// That they will be joined is made durable.
+    Commit,
+    /// The whole is asked for, or looked at.
+    Join,
+    /// The parts are deleted, for they are joined.
+    Discard,
+    /// The whole and then the parts are deleted, for the caller wants no upload.
+    Terminate,
+    /// The end is decided; the rest comes to its end.
+    End,
+    /// It is told.
+    Over,
+}
+
+impl Parallel {
+    /// Goes on with whatever can; says until when there is nothing to do.
+    pub(super) fn step(&mut self) -> Option<Output<Uploaded>> {
+        self.start_parts();
+        let mut until = None;
+        for at in 0..self.parts.len() {
+            if self.parts[at].state != State::Running {
+                continue;
+            }
+            match self.parts[at].lane.poll(self.now) {
+                Output::Wait(tick) => until = earlier(until, tick),
+                Output::Done(result) => {
+                    self.part_ended(at, result);
+                    return None;
+                }
+                Output::Begin(id, duty) => {
+                    self.begin(id, duty);
+                    return None;
+                }
+                Output::Stop(id) => {
+                    self.pass_on_stop(id);
+                    return None;
+                }
+                Output::Event(event) => {
+                    self.tell_of_part(at, event);
+                    return None;
+                }
+            }
+        }
+        match self.whole.poll(self.now) {
+            Output::Wait(tick) => until = earlier(until, tick),
+            Output::Done(result) => {
+                self.whole_ended(result);
+                return None;
+            }
+            Output::Begin(id, duty) => {
+                self.begin(id, duty);
+                return None;
+            }
+            Output::Stop(id) => {
+                self.pass_on_stop(id);
+                return None;
+            }
+            Output::Event(event) => {
+                self.tell_of_whole(event);
+                return None;
+            }
+        }
+        if self.save() || self.turn() {
+            return None;
+        }
+        Some(Output::Wait(until))
+    }
+
+    /// Begins as many parts as may run.
+    fn start_parts(&mut self) {
+        let (create, delete) = match self.stage {
+            Stage::Create => (true, false),
+            Stage::Send => (false, false),
+            // A server may not let go of a part that a whole waits for.
+            Stage::Terminate if self.whole.is_over() => (false, true),
+            _ => return,
+        };
+        // The first one's URL tells whether the list of all can be sent.
+        let most = if self.parts.iter().any(|part| part.url().is_some()) {
+            usize::try_from(self.settings.at_once)
+                .unwrap_or(usize::MAX)
+                .max(1)
+        } else {
+            1
+        };
+        let is_running = |part: &&Part| part.state == State::Running;
+        let free = most.saturating_sub(self.parts.iter().filter(is_running).count());
+        let waiting = self
+            .parts
+            .iter_mut()
+            .filter(|part| part.state == State::Waiting && !(create && part.url().is_some()));
+        for part in waiting.take(free) {
+            part.state = State::Running;
+            if delete {
+                let line = part.lane.line_mut();
+                line.budget.renew();
+                line.release();
+                part.lane.restart(|_| transfer::Step::Terminate);
+            }
+        }
+    }
+
+    /// Goes on to the next stage, if the present one is over and all is saved that it brought.
+    fn turn(&mut self) -> bool {
+        if self.saving.is_due() && self.cancel != Some(Cancel::Now) {
+            return false;
+        }
+        let parts = |is: fn(&Part) -> bool| self.parts.iter().all(is);
+        match self.stage {
+            Stage::Create if parts(|part| part.url().is_some() && part.state != State::Running) => {
+                self.ask_to_join(true);
+            }
+            Stage::Send if parts(|part| part.state == State::Over) => {
+                if self.whole.story().whole.is_some() {
+                    self.stage = Stage::Join;
+                    self.whole.line_mut().budget.renew();
+                    self.whole.restart(|_| joining::Step::Look);
+                } else {
+                    if self.joins == Joins::No {
+                        self.joins = Joins::Asked;
+                    }
+                    self.saving.changed = true;
+                    self.stage = Stage::Commit;
+                }
+            }
+            Stage::Commit => self.ask_to_join(false),
+            Stage::Terminate if self.whole.is_over() && parts(|part| part.state == State::Over) => {
+                self.stage = Stage::End;
+            }
+            Stage::End if self.whole.is_over() && parts(|part| part.state != State::Running) => {
+                self.conclude();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn ask_to_join(&mut self, early: bool) {
+        let parts = self.parts.iter().filter_map(Part::url);
+        let home = self.settings.relative.then_some(&self.start);
+        let list = concatenation_list(parts, home);
+        let parts = self.parts.len();
+        self.said.push_back(Output::Event(Event::Joining { parts }));
+        self.stage = Stage::Join;
+        self.whole.restart(|story| {
+            story.list = list;
+            story.early = early;
+            joining::Step::Join
+        });
+    }
+
+    fn part_ended(&mut self, at: usize, result: Result<Uploaded, Error>) {
+        let part = &mut self.parts[at];
+        part.state = State::Over;
+        match (self.stage, result) {
+            (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
+                self.rather(error);
+            }
+            // However it ended: what there is of it is deleted.
+            (Stage::Terminate, _) if part.url().is_some() => part.state = State::Waiting,
+            (Stage::End, Err(error)) => self.rather(error),
+            (Stage::Terminate | Stage::End, _) => (),
+            (_, Ok(done)) => {
+                self.observed |= done.completion == Completion::Observed;
+                (part.confirmed, part.sent) = (part.length, part.length);
+            }
+            (_, Err(error)) => self.end_with(Err(error)),
+        }
+    }
+
+    fn whole_ended(&mut self, result: Result<Joined, Error>) {
+        match (self.stage, result) {
+            (Stage::Join, Ok(joined)) => self.joined(joined),
+            (Stage::Join, Err(error)) => {
+                self.forgotten |= matches!(error, Error::Conflict { .. });
+                self.end_with(Err(error));
+            }
+            (Stage::Discard, _) => {
+                self.leave_parts();
+                self.stage = Stage::End;
+            }
+            (Stage::Terminate, Ok(Joined::At(url))) => {
+                self.whole.story_mut().whole = Some(url);
+                self.terminate_whole();
+            }
+            (Stage::Terminate, Ok(_)) => {
+                self.whole.story_mut().whole = None;
+                self.saving.changed = true;
+            }
+            (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
+                self.rather(error);
+            }
+            _ => (),
+        }
+    }
+
+    fn joined(&mut self, joined: Joined) {
+        match joined {
+            Joined::At(url) if self.whole.story().early => {
+                self.whole.story_mut().whole = Some(url);
+                for part in &mut self.parts {
+                    part.lane.story_mut().may_be_joined();
+                }
+                self.stage = Stage::Send;
+                self.saving.changed = true;
+            }
+            Joined::Later => self.stage = Stage::Send,
+            Joined::Whole(url) if self.observed => self.succeed(url, Completion::Observed),
+            Joined::At(url) | Joined::Whole(url) => self.succeed(url, Completion::Acknowledged),
+            Joined::Verify { at, doubt } => {
+                if doubt {
+                    self.joins = Joins::InDoubt;
+                } else if self.joins == Joins::Asked {
+                    self.joins = Joins::No;
+                }
+                self.saving.changed = true;
+                self.whole.story_mut().verified = true;
+                self.stage = Stage::Send;
+                for part in &mut self.parts {
+                    part.state = State::Waiting;
+                    if self.joins == Joins::InDoubt {
+                        part.lane.story_mut().may_be_joined();
+                    }
+                    part.lane.line_mut().hold_until(at);
+                    part.lane.restart(|_| transfer::Step::Probe);
+                }
+            }
+            Joined::Deleted => (),
+        }
+    }
+
+    /// There is one upload now.
+    fn succeed(&mut self, url: UploadUrl, completion: Completion) {
+        let urls = self.parts.iter().filter_map(Part::url);
+        let parts: Vec<_> = urls.cloned().map(UploadUrl::new).collect();
+        let (left, parts) = if self.settings.discard {
+            (parts, Vec::new())
+        } else {
+            (Vec::new(), parts)
+        };
+        self.whole.story_mut().left = left;
+        self.forgotten = true;
+        let length = self.length();
+        self.end_with(Ok(Uploaded {
+            url,
+            length,
+            completion,
+            parts,
+        }));
+    }
+
+    /// The parts that were to be deleted, and were not, stay.
+    fn leave_parts(&mut self) {
+        let left = self.whole.story_mut().leave();
+        if let Some(Ok(done)) = &mut self.end {
+            for url in left {
+                let event = Event::PartLeft { url: url.clone() };
+                self.said.push_back(Output::Event(event));
+                done.parts.push(url);
+            }
+        }
+    }
+
+    /// Decides how it ends, once; whatever still goes on is stopped.
+    pub(super) fn end_with(&mut self, result: Result<Uploaded, Error>) {
+        if self.end.is_some() {
+            return;
+        }
+        self.end = Some(result);
+        self.stage = Stage::End;
+        self.saving.changed = true;
+        let now = self.cancel == Some(Cancel::Now);
+        self.stop_all(if now { Cancel::Now } else { Cancel::Keep });
+    }
+
+    fn stop_all(&mut self, how: Cancel) {
+        for part in &mut self.parts {
+            if part.state == State::Running {
+                part.lane.handle(self.now, Input::Cancel(how));
+            }
+        }
+        self.whole.handle(self.now, Input::Cancel(how));
+    }
+
+    /// All is saved that must be, and nothing runs.
+    fn conclude(&mut self) {
+        if !self.whole.story().left.is_empty() {
+            self.stage = Stage::Discard;
+            self.whole.line_mut().budget.renew();
+            self.whole.restart(|_| joining::Step::Discard);
+        } else if let Some(mut result) = self.end.take() {
+            if let Err(error) = &mut result {
+                error.place_mut().resumable = self.saving.is_kept();
+            }
+            self.stage = Stage::Over;
+            self.said.push_back(Output::Done(result));
+        }
+    }
+
+    pub(super) fn cancel(&mut self, how: Cancel) {
+        if self.stage == Stage::Over || self.cancel >= Some(how) {
+            return;
+        }
+        self.cancel = Some(how);
+        // What has ended before it was cancelled has ended.
+        if let Some(result) = self.whole.take_end() {
+            self.whole_ended(result);
+        }
+        match (&self.end, self.stage) {
+            // A success stands. What is not deleted yet stays.
+            (Some(Ok(_)), Stage::Discard) => self.whole.handle(self.now, Input::Cancel(how)),
+            (Some(Ok(_)), _) => self.leave_parts(),
+            // So does an error.
+            (Some(Err(_)), Stage::End) if how < Cancel::Now => (),
+            (Some(Err(_)), Stage::End) => self.stop_all(how),
+            _ if how == Cancel::Terminate => self.terminate(),
+            _ => {
+                let place = self.place(Op::Append);
+                self.end = None;
+                self.end_with(Err(Error::Cancelled {
+                    place,
+                    terminated: false,
+                }));
+            }
+        }
+        if how == Cancel::Now {
+            self.saving.hush();
+        }
+    }
+
+    fn terminate(&mut self) {
+        self.stop_all(Cancel::Keep);
+        for part in &mut self.parts {
+            if part.state != State::Running {
+                part.state = match part.url() {
+                    Some(_) => State::Waiting,
+                    None => State::Over,
+                };
+            }
+        }
+        if self.whole.story().whole.is_some() {
+            self.terminate_whole();
+        }
+        let place = self.place(Op::Terminate);
+        self.end = Some(Err(Error::Cancelled {
+            place,
+            terminated: true,
+        }));
+        self.stage = Stage::Terminate;
+    }
+
+    fn terminate_whole(&mut self) {
+        self.whole.line_mut().budget.renew();
+        self.whole.restart(|_| joining::Step::Terminate);
+    }
+
+    /// Something failed before it could be cancelled, or could not be deleted: the first such error is
+    /// told in place of the cancel.
+    fn rather(&mut self, error: Error) {
+        let is_cancel = |error: &Error| matches!(error, Error::Cancelled { .. });
+        if let Some(Err(end)) = &mut self.end
+            && is_cancel(end)
+            && !is_cancel(&error)
+        {
+            *end = error;
+        }
+    }
+}
+
+fn earlier(one: Option<Tick>, other: Option<Tick>) -> Option<Tick> {
+    one.into_iter().chain(other).min()
+}

@@ -1,0 +1,150 @@
+//! What the parts say, as what is said of the whole.
+
+use super::stages::Stage;
+use super::{Parallel, Part, part_of};
+use crate::{Body, Cause, Duty, DutyId, Error, Event, Limit, Output};
+
+impl Parallel {
+    pub(super) fn begin(&mut self, id: DutyId, duty: Duty) {
+        let part = part_of(id).and_then(|at| self.parts.get(at));
+        let base = part.map_or(0, |part| part.base);
+        let in_whole = |range: Body| range.start + base..range.end + base;
+        let duty = match duty {
+            Duty::Save(_) => return self.await_save(id),
+            Duty::Authorize { ref uri, .. } => {
+                if !self.ask(id, uri) {
+                    return;
+                }
+                duty
+            }
+            Duty::Exchange(request, terms) => {
+                self.outage.sent(id.lane);
+                Duty::Exchange(request.map(in_whole), terms)
+            }
+            Duty::Digest { algorithm, range } => Duty::Digest {
+                algorithm,
+                range: in_whole(range),
+            },
+            Duty::Read { keep, upto } => Duty::Read {
+                keep: keep + base,
+                upto: upto + base,
+            },
+        };
+        self.said.push_back(Output::Begin(id, duty));
+    }
+
+    pub(super) fn pass_on_stop(&mut self, id: DutyId) {
+        self.asking.withdraw(id);
+        self.said.push_back(Output::Stop(id));
+    }
+
+    /// Tells what happened.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.said.push_back(Output::Event(event));
+    }
+
+    /// What happened to the whole.
+    pub(super) fn tell_of_whole(&mut self, event: Event) {
+        match event {
+            // Told with the question, for it may be asked already.
+            Event::Authorizing { .. } => (),
+            event => self.tell(event),
+        }
+    }
+
+    /// What happened to a part: offsets become those of the whole, amounts are of all parts.
+    pub(super) fn tell_of_part(&mut self, at: usize, event: Event) {
+        let part = &mut self.parts[at];
+        let event = match event {
+            Event::Sent { offset } => {
+                part.sent = offset;
+                let offset = self.sum(|part| part.sent);
+                Event::Sent { offset }
+            }
+            Event::Appending { from, to } => {
+                part.sent = from;
+                let base = part.base;
+                Event::Appending {
+                    from: from + base,
+                    to: to + base,
+                }
+            }
+            Event::Confirmed { offset, .. } => {
+                let gained = offset.saturating_sub(part.highest);
+                let all = offset == part.length;
+                (part.confirmed, part.sent) = (offset, offset);
+                part.highest = part.highest.max(offset);
+                self.outage.gain(gained, all);
+                Event::Confirmed {
+                    offset: self.sum(|part| part.confirmed),
+                    length: Some(self.length()),
+                }
+            }
+            Event::Rewound { from, to } => {
+                let before = self.sum(|part| part.confirmed);
+                Event::Rewound {
+                    from: before,
+                    to: before.saturating_sub(from - to),
+                }
+            }
+            Event::Recreating { .. } => {
+                (part.confirmed, part.sent, part.highest) = (0, 0, 0);
+                if self.whole.story_mut().whole.take().is_some() {
+                    // It waits for the part that is gone, and will be asked for anew.
+                    self.saving.changed = true;
+                    self.tell(Event::Orphaned);
+                }
+                event
+            }
+            Event::Retrying { .. } => return self.failed(at, event),
+            event => return self.tell_of_whole(event),
+        };
+        self.tell(event);
+    }
+
+    fn sum(&self, of: impl Fn(&Part) -> u64) -> u64 {
+        self.parts.iter().map(of).sum()
+    }
+
+    /// A part's attempt failed.
+    fn failed(&mut self, at: usize, event: Event) {
+        let Event::Retrying {
+            op,
+            ref cause,
+            after,
+            ..
+        } = event
+        else {
+            return;
+        };
+        if pauses(cause) {
+            let until = self.now + after;
+            for (other, part) in self.parts.iter_mut().enumerate() {
+                if other != at {
+                    part.lane.line_mut().hold_until(until);
+                }
+            }
+        }
+        let lane = &self.parts[at].lane;
+        let mut place = lane.story().place(lane.line(), op);
+        let outages = self.outage.failed(lane.line().lane());
+        if self.stage == Stage::Terminate || self.outage.allows(outages) {
+            return self.tell(event);
+        }
+        place.attempts = outages;
+        self.end_with(Err(Error::Exhausted {
+            place,
+            limit: Limit::Attempts,
+            cause: Some(Box::new(cause.clone())),
+        }));
+    }
+}
+
+/// What is bad for one part is likely bad for all.
+fn pauses(cause: &Cause) -> bool {
+    match cause {
+        Cause::Answered { status, .. } => matches!(status.as_u16(), 429 | 503),
+        Cause::Failed(_) | Cause::TimedOut(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,696 @@
+//! The end of an upload in parts: it is joined, looked at, cleared away, or cancelled.
+
+use std::time::Duration;
+
+use tus_proto::{Cancel, Cause, Completion, Error, Event, FailureKind, Input, Limit, Machine as _};
+
+use crate::several::{Several, WHOLE, failed, offers, unfinished, url};
+
+/// Two parts of five bytes, complete, and the server is asked to join them.
+fn asked() -> Several {
+    Several::complete(&[5, 5]).joins(&[1, 2])
+}
+
+/// Both parts are looked at, and are as they should be.
+fn verified(story: Several) -> Several {
+    story
+        .out(&[1, 2])
+        .probes(1)
+        .probes(2)
+        .finds(1, 5)
+        .finds(2, 5)
+}
+
+fn orphans(story: &Several) -> usize {
+    story.count(|event| matches!(event, Event::Orphaned))
+}
+
+#[test]
+fn joined_is_acknowledged() {
+    let story = asked();
+    let joining = Event::Joining { parts: 2 };
+    assert!(story.events.contains(&joining));
+    // What was begun is durable before it is sent.
+    assert!(story.checkpoint().to_text().contains("joining yes\n"));
+    let story = story.joined();
+    let created = |event: &Event| matches!(event, Event::Created { url } if url.expose() == WHOLE);
+    assert_eq!(story.count(created), 1);
+    assert_eq!(story.succeeds().completion, Completion::Acknowledged);
+    asked().answers(0, 200, &[("location", WHOLE)]).succeeds();
+}
+
+#[test]
+fn nothing_is_asked_before_that_is_saved() {
+    let story = Several::created(&[5, 5]).holding_saves().send(&[5, 5]);
+    let story = story.out(&[]).saved().joins(&[1, 2]);
+    // Nor does it end before that is forgotten.
+    let story = story.joined();
+    assert!(!story.over());
+    story.saved().succeeds();
+}
+
+#[test]
+fn a_whole_of_another_length_is_not_that_of_the_parts() {
+    for (name, value) in [("upload-length", "9"), ("upload-offset", "11")] {
+        let story = asked().answers(0, 201, &[("location", WHOLE), (name, value)]);
+        let error = story.error();
+        assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+        assert!(!error.resumable());
+    }
+    let right = [
+        ("location", WHOLE),
+        ("upload-length", "10"),
+        ("upload-offset", "10"),
+    ];
+    asked().answers(0, 201, &right).succeeds();
+}
+
+// PROTOCOL P3: the server knows better what is complete.
+#[test]
+fn unfinished_parts_are_looked_at_and_completed() {
+    for status in [400, 404, 409, 410] {
+        let story = asked().answers(0, status, &[]);
+        let story = story.waits().out(&[1, 2]).probes(1).finds(1, 5);
+        let story = story.finds(2, 3).waits();
+        let story = story.appends(2, 8..10, 3).confirms(2, 5);
+        let story = story.joins(&[1, 2]);
+        assert_eq!(orphans(&story), 0, "{status}");
+        story.joined().succeeds();
+    }
+}
+
+#[test]
+fn a_second_refusal_of_parts_that_are_complete_is_the_end() {
+    let story = verified(asked().answers(0, 400, &[]).waits());
+    let error = story.answers_with(0, 400, &[], "no").error();
+    assert!(
+        matches!(error, Error::Rejected { status, .. } if status == 400),
+        "{error:?}"
+    );
+    assert!(error.resumable());
+    let error = verified(asked().answers(0, 404, &[]).waits()).answers(0, 404, &[]);
+    assert!(matches!(error.error(), Error::Rejected { .. }));
+}
+
+// It was told that it was not joined, so a part that is missing was not moved away.
+#[test]
+fn a_part_that_the_server_lacks_is_made_anew() {
+    let story = asked().answers(0, 404, &[]);
+    assert!(story.checkpoint().to_text().contains("joining no\n"));
+    let story = story.waits().finds(1, 5).answers(2, 410, &[]).posts(2);
+    let story = story.answers(2, 201, &[("location", "/files/3")]);
+    let story = story.confirms(2, 5).joins(&[1, 3]);
+    assert!(story.checkpoint().to_text().contains("joining yes\n"));
+    story.joined().succeeds();
+}
+
+#[test]
+fn other_refusals_are_the_end() {
+    for status in [401, 403, 405, 413, 431, 501, 422] {
+        let error = asked().answers(0, status, &[]).error();
+        assert!(
+            matches!(&error, Error::Rejected { status: told, .. } if *told == status),
+            "{error:?}"
+        );
+        assert!(error.resumable());
+    }
+    let error = asked().answers(0, 201, &[]).error();
+    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    let error = asked().answers(0, 201, &[("location", "/files/")]).error();
+    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+}
+
+// §4, 25.
+#[test]
+fn a_lost_answer_is_asked_for_again_when_the_parts_are_still_there() {
+    for status in [0, 408, 500, 502, 503, 504] {
+        let story = match status {
+            0 => asked().loses(0),
+            status => asked().answers(0, status, &[]).waits(),
+        };
+        // Whatever there may be of it, nobody knows where.
+        assert_eq!(orphans(&story), 1, "{status}");
+        let story = verified(story).joins(&[1, 2]).joined();
+        assert_eq!(story.succeeds().completion, Completion::Acknowledged);
+    }
+}
+
+#[test]
+fn what_was_not_sent_is_sent_again() {
+    let story = asked().fails(0, FailureKind::NotSent).waits();
+    assert_eq!(orphans(&story), 0);
+    story.joins(&[1, 2]).joined().succeeds();
+    let story = asked().answers(0, 429, &[("retry-after", "7")]);
+    assert!(story.wait() >= Duration::from_secs(7));
+    let story = story.waits().joins(&[1, 2]);
+    assert_eq!(orphans(&story), 0);
+    story.joined().succeeds();
+}
+
+#[test]
+fn after_a_doubt_a_part_that_is_gone_leaves_it_unknown() {
+    let story = asked().loses(0).finds(1, 5).answers(2, 404, &[]);
+    let (error, story) = story.ends();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
+    assert!(error.resumable());
+    // A later run says the same of the same state.
+    let again = Several::resume(&story.checkpoint()).answers(2, 404, &[]);
+    let (error, story) = again.ends();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
+    assert_eq!(
+        story.count(|event| matches!(event, Event::Recreating { .. })),
+        0
+    );
+    // The doubt outlasts a refusal.
+    let story = verified(asked().loses(0)).answers(0, 409, &[]).waits();
+    let error = story.answers(1, 404, &[]).error();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_run_that_was_killed_while_joining_looks_at_the_parts_first() {
+    let story = Several::resume(&asked().checkpoint());
+    let story = verified(story).joins(&[1, 2]).joined();
+    assert_eq!(story.succeeds().completion, Completion::Acknowledged);
+    let gone = Several::resume(&asked().checkpoint()).answers(1, 410, &[]);
+    let error = gone.error();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
+    assert!(error.resumable());
+}
+
+// I6.
+#[test]
+fn joining_has_one_budget_however_often_the_parts_are_looked_at() {
+    for status in [0, 409, 500] {
+        let mut story = Several::complete_with(&[5, 5], |config| {
+            config.retry.attempts = Some(3);
+        });
+        let mut times = 0;
+        while !story.over() {
+            times += 1;
+            assert!(times < 10, "it never ends");
+            story = match status {
+                0 => story.loses(0),
+                status => story.answers(0, status, &[]),
+            };
+            if story.lanes().is_empty() && !story.over() {
+                story = story.waits();
+            }
+            if !story.over() {
+                story = verified(story);
+            }
+        }
+        let error = story.error();
+        assert!(
+            matches!(
+                error,
+                Error::Exhausted {
+                    limit: Limit::Attempts,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert_eq!((times, error.place().attempts), (4, 4), "{status}");
+    }
+}
+
+#[test]
+fn the_server_may_take_its_time_to_join() {
+    // The connection has its own.
+    let story = asked().after(Duration::from_secs(30 + 15 * 60 - 1));
+    let story = story.joins(&[1, 2]);
+    story.after(Duration::from_secs(1)).probes(1);
+}
+
+// Before the parts are complete.
+
+/// The whole is asked for when two parts of five bytes are created.
+fn early() -> Several {
+    Several::created_with(&[5, 5], unfinished).joins(&[1, 2])
+}
+
+#[test]
+fn the_whole_may_be_asked_for_first() {
+    let story = Several::join_with(&[5, 0, 5], unfinished);
+    let story = story.creates(1).out(&[2, 3]);
+    let story = story.creates(2).creates(3).joins(&[1, 2, 3]);
+    let text = story.checkpoint().to_text();
+    assert!(text.contains("joining no\n"), "{text}");
+    let story = story.joined().out(&[1, 3]).appends(3, 5..10, 0);
+    assert!(story.checkpoint().to_text().contains(WHOLE));
+    let story = story.confirms(1, 5).confirms(3, 5).looks();
+    // P4: that it lacks an offset is no failed attempt.
+    let story = story.answers(0, 200, &[]).waits().looks();
+    let story = story.answers(0, 200, &[("upload-length", "10")]).waits();
+    let story = story.finds(0, 7).waits().looks().finds(0, 10);
+    assert_eq!(
+        story.count(|event| matches!(event, Event::Retrying { .. })),
+        0
+    );
+    assert_eq!(story.succeeds().completion, Completion::Acknowledged);
+}
+
+#[test]
+fn what_completed_a_part_unheard_makes_the_whole_an_observation() {
+    let story = early().joined().confirms(1, 5).loses(2).finds(2, 5);
+    let done = story.finds(0, 10).succeeds();
+    assert_eq!(done.completion, Completion::Observed);
+}
+
+#[test]
+fn only_where_the_server_offers_it_is_it_asked_for_first() {
+    let wish = |config: &mut tus_proto::Config| config.parts.unfinished = true;
+    Several::created_with(&[5, 5], wish).out(&[1, 2]);
+    let story = Several::created_with(&[5, 5], |config| {
+        wish(config);
+        offers(config, &["concatenation"]);
+    });
+    story.out(&[1, 2]);
+}
+
+#[test]
+fn too_early_is_no_failure() {
+    for status in [400, 404, 409] {
+        let story = early().answers(0, status, &[]).out(&[1, 2]);
+        let story = story.appends(1, 0..5, 0).appends(2, 5..10, 0);
+        let story = story.send(&[5, 5]).joins(&[1, 2]).joined();
+        assert_eq!(
+            story.count(|event| matches!(event, Event::Retrying { .. })),
+            0
+        );
+        story.succeeds();
+    }
+}
+
+#[test]
+fn an_early_question_that_is_lost_is_asked_again() {
+    let story = early().loses(0).joins(&[1, 2]);
+    assert_eq!(orphans(&story), 1);
+    story.joined().out(&[1, 2]);
+}
+
+#[test]
+fn a_whole_that_vanishes_leaves_it_unknown() {
+    let error = early().joined().send(&[5, 5]).answers(0, 410, &[]).error();
+    assert!(
+        matches!(&error, Error::CompletionUnknown { place } if place.url.expose() == WHOLE),
+        "{error:?}"
+    );
+    assert!(error.resumable());
+}
+
+#[test]
+fn a_whole_that_is_never_joined_is_given_up() {
+    let mut story = Several::created_with(&[5, 5], |config| {
+        unfinished(config);
+        config.retry.attempts = Some(1);
+        config.timeouts.concatenation = Duration::from_secs(100);
+    })
+    .joined()
+    .send(&[5, 5]);
+    let mut looks = 0;
+    while !story.over() {
+        looks += 1;
+        assert!(looks < 20, "it never ends");
+        story = story.looks().answers(0, 200, &[]);
+        if !story.over() {
+            story = story.waits();
+        }
+    }
+    let error = story.error();
+    let Error::Exhausted { cause, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(cause.as_deref(), Some(&Cause::Unjoined));
+    assert!(looks > 5, "{looks}");
+}
+
+#[test]
+fn a_whole_of_another_length_is_a_conflict() {
+    let story = early().joined().send(&[5, 5]);
+    let error = story.answers(0, 200, &[("upload-length", "11")]).error();
+    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+    assert!(!error.resumable());
+}
+
+#[test]
+fn a_later_run_looks_at_the_whole_first() {
+    let checkpoint = early().joined().checkpoint();
+    let story = Several::resume_with(&checkpoint, unfinished).looks();
+    story.finds(0, 10).succeeds();
+    // Not complete, so the parts are.
+    for fields in [&[][..], &[("upload-offset", "5")]] {
+        let story = Several::resume_with(&checkpoint, |_| ()).looks();
+        let story = story.answers(0, 200, fields).probes(1).probes(2);
+        let story = story.finds(1, 5).finds(2, 2).confirms(2, 5).looks();
+        story.finds(0, 10).succeeds();
+    }
+}
+
+// Once it waits for them, another part in the place of one that is gone would not be in it.
+#[test]
+fn with_a_whole_that_waits_a_part_that_is_gone_is_not_just_made_anew() {
+    // What it had is not known: it may have been completed, and moved away.
+    let checkpoint = early().joined().checkpoint();
+    let story = Several::resume_with(&checkpoint, |_| ()).answers(0, 200, &[]);
+    let error = story.answers(1, 410, &[]).error();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
+    // It was not complete, so neither is the whole: both are asked for anew.
+    let story = early().joined().sent(1, 3).confirms(1, 3).sent(1, 0);
+    let story = story.loses(1).answers(1, 410, &[]);
+    assert_eq!(orphans(&story), 1);
+    let story = story.answers(1, 201, &[("location", "/files/3")]);
+    assert!(!story.checkpoint().to_text().contains(WHOLE));
+    let story = story.confirms(1, 5).confirms(2, 5).joins(&[3, 2]);
+    story.joined().succeeds();
+}
+
+#[test]
+fn an_unfinished_whole_that_nobody_knows_of_is_asked_for_again() {
+    let checkpoint = early().checkpoint();
+    let story = Several::resume_with(&checkpoint, unfinished).joins(&[1, 2]);
+    story.joined().probes(1).probes(2);
+}
+
+// The parts afterwards.
+
+fn discarding() -> Several {
+    let story = Several::complete_with(&[5, 0, 5], |config| config.parts.discard = true);
+    story.joined()
+}
+
+fn left(story: &Several) -> Vec<String> {
+    let left = |event: &Event| match event {
+        Event::PartLeft { url } => Some(url.expose()),
+        _ => None,
+    };
+    story.events.iter().filter_map(left).collect()
+}
+
+#[test]
+fn parts_are_deleted_if_that_is_wished() {
+    let story = discarding();
+    assert_eq!(
+        story.saves.last(),
+        Some(&None),
+        "there is one upload by now"
+    );
+    let story = story.asks(0, "DELETE", &url(1)).answers(0, 204, &[]);
+    let story = story.asks(0, "DELETE", &url(2)).answers(0, 404, &[]);
+    let story = story.asks(0, "DELETE", &url(3)).answers(0, 204, &[]);
+    assert!(left(&story).is_empty());
+    assert!(story.succeeds().parts.is_empty());
+}
+
+#[test]
+fn a_part_that_cannot_be_deleted_stays_and_is_told() {
+    let story = discarding().answers(0, 403, &[]);
+    let story = story.asks(0, "DELETE", &url(2)).answers(0, 204, &[]);
+    let story = story.fails(0, FailureKind::Hopeless);
+    assert_eq!(left(&story), [url(1), url(3)]);
+    let parts: Vec<_> = story.succeeds().parts;
+    let parts: Vec<_> = parts.iter().map(tus_proto::UploadUrl::expose).collect();
+    assert_eq!(parts, [url(1), url(3)]);
+}
+
+#[test]
+fn a_deletion_that_fails_is_tried_again_and_given_up() {
+    let story = Several::complete_with(&[5, 5], |config| {
+        config.parts.discard = true;
+        config.retry.attempts = Some(1);
+    });
+    let story = story.joined().answers(0, 423, &[]).waits();
+    // One that is deleted makes good.
+    let story = story.asks(0, "DELETE", &url(1)).answers(0, 204, &[]);
+    let story = story.answers(0, 500, &[]).waits().answers(0, 500, &[]);
+    assert_eq!(left(&story), [url(2)]);
+    assert_eq!(story.succeeds().parts.len(), 1);
+}
+
+#[test]
+fn any_number_of_parts_is_deleted() {
+    let mut story = Several::join_with(&[1; 1_100], |config| {
+        config.parts.at_once = 1;
+        config.parts.discard = true;
+        config.parts.list_limit = usize::MAX;
+    });
+    for lane in 1..=1_100 {
+        story = story.creates(lane).confirms(lane, 1);
+    }
+    story = story.joined();
+    for _ in 1..=1_100 {
+        story = story.answers(0, 204, &[]);
+    }
+    assert!(story.succeeds().parts.is_empty());
+}
+
+#[test]
+fn a_cancel_leaves_the_parts_and_the_success() {
+    for how in [Cancel::Keep, Cancel::Terminate, Cancel::Now] {
+        let story = discarding().answers(0, 204, &[]).cancel(how);
+        assert_eq!(story.stopped.len(), 1);
+        assert_eq!(left(&story), [url(2), url(3)], "{how:?}");
+        assert_eq!(story.succeeds().parts.len(), 2);
+        // Nor is a deletion begun once it was cancelled.
+        let story = Several::complete_with(&[5, 5], |config| config.parts.discard = true);
+        let story = story.holding_saves().joined().cancel(how);
+        let story = if how == Cancel::Now {
+            story
+        } else {
+            assert!(!story.over());
+            story.saved()
+        };
+        assert_eq!(story.succeeds().parts.len(), 2, "{how:?}");
+    }
+}
+
+// Cancels.
+
+/// One story for each stage, and its name.
+fn stages() -> [(&'static str, Several); 10] {
+    let holding = |lengths: &[u64]| Several::join(lengths).holding_saves();
+    [
+        ("the first is created", Several::join(&[5, 5])),
+        ("it is saved", holding(&[5, 5]).creates(1)),
+        ("parts are created", Several::join(&[5, 5]).creates(1)),
+        ("parts are sent", Several::created(&[5, 5])),
+        ("one is over", Several::created(&[5, 5]).confirms(1, 5)),
+        ("one waits", Several::created(&[5, 5]).answers(1, 503, &[])),
+        (
+            "that they are joined is saved",
+            Several::created(&[5, 5]).holding_saves().send(&[5, 5]),
+        ),
+        ("they are joined", asked()),
+        ("they are looked at", asked().loses(0)),
+        ("the whole waits for them", early().joined()),
+    ]
+}
+
+#[test]
+fn a_cancel_keeps_what_there_is() {
+    for (stage, story) in stages() {
+        let mut story = story.cancel(Cancel::Keep);
+        while story.is_saving() {
+            story = story.saved();
+        }
+        let kept = story.saves.iter().flatten().count() > 0;
+        let error = story.error();
+        let Error::Cancelled { terminated, .. } = error else {
+            panic!("{stage}: {error:?}")
+        };
+        assert!(!terminated);
+        assert_eq!(error.resumable(), kept, "{stage}");
+    }
+}
+
+#[test]
+fn a_cancel_now_does_nothing_more() {
+    for (stage, story) in stages() {
+        let (out, saves) = (story.lanes().len(), story.saves.len());
+        let story = story.cancel(Cancel::Now);
+        assert_eq!(story.stopped.len(), out, "{stage}");
+        assert_eq!(story.saves.len(), saves, "{stage}");
+        let (error, story) = story.ends();
+        assert!(
+            matches!(
+                error,
+                Error::Cancelled {
+                    terminated: false,
+                    ..
+                }
+            ),
+            "{stage}: {error:?}"
+        );
+        assert!(story.lanes().is_empty());
+    }
+}
+
+#[test]
+fn a_cancel_may_delete_all_there_is() {
+    for (stage, story) in stages() {
+        let mut story = story.cancel(Cancel::Terminate);
+        let mut deleted = Vec::new();
+        while !story.over() {
+            if story.is_saving() {
+                story = story.saved();
+                continue;
+            }
+            let lane = *story.lanes().first().expect(stage);
+            let request = story.request(lane);
+            assert_eq!(request.method(), "DELETE", "{stage}");
+            deleted.push(request.uri().to_string());
+            story = story.answers(lane, 204, &[]);
+        }
+        let kept = story.saves.iter().flatten().count() > 0;
+        assert_eq!(story.saves.last().is_some_and(Option::is_none), kept);
+        let expected: &[String] = match stage {
+            "the first is created" => &[],
+            "it is saved" | "parts are created" => &[url(1)],
+            "the whole waits for them" => &[WHOLE.to_owned(), url(1), url(2)],
+            _ => &[url(1), url(2)],
+        };
+        assert_eq!(deleted, expected, "{stage}");
+        let error = story.error();
+        assert!(
+            matches!(
+                error,
+                Error::Cancelled {
+                    terminated: true,
+                    ..
+                }
+            ),
+            "{stage}: {error:?}"
+        );
+        assert!(!error.resumable());
+    }
+}
+
+// A server holds on to a part that a whole waits for.
+#[test]
+fn the_whole_is_deleted_before_its_parts() {
+    let story = early().joined().cancel(Cancel::Terminate);
+    let story = story.asks(0, "DELETE", WHOLE).answers(0, 204, &[]);
+    story.out(&[1, 2]).asks(1, "DELETE", &url(1));
+}
+
+#[test]
+fn what_cannot_be_deleted_is_told_and_stays_in_the_checkpoint() {
+    let story = Several::created(&[5, 5]).cancel(Cancel::Terminate);
+    let story = story.answers(1, 403, &[]).answers(2, 204, &[]);
+    let error = story.error();
+    assert!(
+        matches!(error, Error::Rejected { status, .. } if status == 403),
+        "{error:?}"
+    );
+    assert!(error.resumable());
+    let story = early().joined().cancel(Cancel::Terminate);
+    let story = story.answers(0, 405, &[]).out(&[1, 2]);
+    let error = story.answers(1, 204, &[]).answers(2, 403, &[]).error();
+    assert_eq!(error.place().url.expose(), WHOLE, "the first error is told");
+}
+
+#[test]
+fn a_deletion_does_not_wait_for_a_busy_server() {
+    let story = Several::created(&[5, 5]).answers(1, 503, &[("retry-after", "99")]);
+    let story = story.cancel(Cancel::Terminate).out(&[1, 2]);
+    // But has a budget of its own.
+    story
+        .answers(1, 423, &[])
+        .out(&[2])
+        .answers(2, 204, &[])
+        .waits();
+}
+
+#[test]
+fn at_once_as_many_are_deleted_as_are_sent() {
+    let story = Several::join(&[5; 5]).creates(1).creates(2).creates(3);
+    let story = story.confirms(1, 5).creates(4).cancel(Cancel::Terminate);
+    story.out(&[1, 2, 3]).answers(2, 204, &[]).out(&[1, 3, 4]);
+}
+
+#[test]
+fn a_later_cancel_may_only_be_harder() {
+    let story = Several::created(&[5, 5]).cancel(Cancel::Terminate);
+    let story = story.cancel(Cancel::Keep).out(&[1, 2]).cancel(Cancel::Now);
+    let (error, story) = story.ends();
+    assert!(
+        matches!(
+            error,
+            Error::Cancelled {
+                terminated: false,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(story.lanes().is_empty());
+    assert!(story.after(Duration::from_secs(999)).lanes().is_empty());
+    // An end stands while its checkpoint is saved.
+    for how in [Cancel::Keep, Cancel::Now] {
+        let story = Several::join(&[5, 5]).creates(1).holding_saves();
+        let mut story = story.sent(1, 5).answers(1, 403, &[]).cancel(how);
+        while story.is_saving() && !story.over() {
+            story = story.saved();
+        }
+        let (error, _) = story.ends();
+        assert!(
+            matches!(error, Error::Rejected { .. }),
+            "{how:?}: {error:?}"
+        );
+    }
+}
+
+// What was joined is joined, though the cancel comes before the next poll.
+#[test]
+fn a_cancel_does_not_undo_an_answer_that_came_before_it() {
+    for how in [Cancel::Keep, Cancel::Terminate, Cancel::Now] {
+        let story = asked();
+        let joined = Several::answer(201, &[("location", WHOLE)], "");
+        let id = story.id(0);
+        let story = story.inputs([Input::Answer(id, joined), Input::Cancel(how)]);
+        let (machine, done) = story.done();
+        assert_eq!(done.url.expose(), WHOLE, "{how:?}");
+        assert_eq!(machine.checkpoint(), None);
+    }
+    // An early whole is no end. It is known, and kept or deleted.
+    let story = early();
+    let joined = Several::answer(201, &[("location", WHOLE)], "");
+    let id = story.id(0);
+    let story = story.inputs([Input::Answer(id, joined), Input::Cancel(Cancel::Keep)]);
+    assert!(story.checkpoint().to_text().contains(WHOLE));
+    let story = early();
+    let joined = Several::answer(201, &[("location", WHOLE)], "");
+    let cancel = Input::Cancel(Cancel::Terminate);
+    let story = story.inputs([Input::Answer(id, joined), cancel]);
+    story.asks(0, "DELETE", WHOLE);
+}
+
+// A part that became complete before the cancel is deleted like any other.
+#[test]
+fn a_part_that_is_complete_by_then_is_deleted_too() {
+    let story = Several::created(&[5, 5]);
+    let whole = Several::answer(204, &[("upload-offset", "5")], "");
+    let id = story.id(1);
+    let story = story.inputs([Input::Answer(id, whole), Input::Cancel(Cancel::Terminate)]);
+    story.out(&[1, 2]).asks(1, "DELETE", &url(1));
+    let story = Several::created(&[5, 5]);
+    let failure = Input::Answer(story.id(1), failed(FailureKind::Source));
+    let story = story.inputs([failure, Input::Cancel(Cancel::Terminate)]);
+    story.out(&[1, 2]).asks(1, "DELETE", &url(1));
+}
