@@ -33,7 +33,9 @@ pub(crate) fn run(args: &Info) -> Result<(), Failure> {
     let mut options = Options::default();
     options.on_event = Some(Box::new(|event| reporter.event(event)));
     options.canceller = Some(canceller);
-    let inspected = tus_driver::run(machine, Arc::new(client), Arc::new(Bytes::new()), options)
+    let transport: Arc<dyn tus_driver::Transport> = Arc::new(client);
+    let source: Arc<dyn tus_driver::Source> = Arc::new(Bytes::new());
+    let inspected = tus_driver::run(machine, &transport, &source, &mut options)
         .map_err(|error| Failure::of(&error))?;
     if let Err(error) = &inspected.metadata {
         say(&format!("the server's metadata cannot be read: {error}"));

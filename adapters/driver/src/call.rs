@@ -13,7 +13,7 @@ use tus_proto::{
     Machine, Misuse, Op, Parallel, Terminate, Terms, Upload, Uploaded,
 };
 
-use crate::run::{Challenge, Options, drive};
+use crate::run::{Challenge, Options, run};
 use crate::{Canceller, Client, Entry, Error, IntoSource, Many, Source, Store, StoreError};
 
 /// Something that is about to be done; adapters make it. `K` is what.
@@ -153,18 +153,18 @@ impl<'a, K> Call<'a, K> {
         self
     }
 
-    fn drive<M: Machine>(
+    fn run<M: Machine>(
         &mut self,
         machine: M,
         source: &Arc<dyn Source>,
     ) -> Result<M::Success, Error> {
-        drive(machine, &self.client.transport, source, &mut self.options)
+        run(machine, &self.client.transport, source, &mut self.options)
     }
 
     /// Drives a machine that needs no source.
     fn ask<M: Machine>(&mut self, machine: M) -> Result<M::Success, Error> {
         let nothing: Arc<dyn Source> = Arc::new(Bytes::new());
-        self.drive(machine, &nothing)
+        self.run(machine, &nothing)
     }
 
     /// What the builder was given wrong; else what only now is known.
@@ -192,8 +192,7 @@ impl<'a, K> Call<'a, K> {
             return Ok(());
         }
         let endpoint = self.target.url().to_owned();
-        if let Some(known) = self.client.known(&endpoint) {
-            self.config.server = known;
+        if self.client.recall(&endpoint, &mut self.config) {
             return Ok(());
         }
         let machine = Discover::before_upload(&endpoint, &self.config)?;
@@ -208,7 +207,7 @@ impl<'a, K> Call<'a, K> {
     }
 }
 
-impl<'a, S> Call<'a, Uploading<S>> {
+impl<S> Call<'_, Uploading<S>> {
     pub(crate) fn new(client: Client, target: Target, source: S) -> Self {
         let uploading = Uploading {
             source,
@@ -244,7 +243,7 @@ impl<'a, S> Call<'a, Uploading<S>> {
         self
     }
 
-    fn upload(mut self, source: Arc<dyn Source>) -> Result<Uploaded, Error> {
+    fn upload(mut self, source: &Arc<dyn Source>) -> Result<Uploaded, Error> {
         self.check()?;
         if self.config.identity.is_none() {
             self.config.identity = source.identity().map(str::to_owned);
@@ -258,7 +257,7 @@ impl<'a, S> Call<'a, Uploading<S>> {
             }
             self.options.entry = Some(entry);
         }
-        let lengths = self.lengths(&*source)?;
+        let lengths = self.lengths(&**source)?;
         let op = match (&self.target, &checkpoint, &lengths) {
             (Target::Upload(_), ..) | (_, Some(_), _) => Op::Append,
             (_, None, Some(_)) => Op::Concatenate,
@@ -266,8 +265,8 @@ impl<'a, S> Call<'a, Uploading<S>> {
         };
         self.discover(op, source.length())?;
         match checkpoint {
-            Some(checkpoint) => self.resume(checkpoint, &source),
-            None => self.begin_anew(&source, lengths),
+            Some(checkpoint) => self.resume(checkpoint, source),
+            None => self.begin_anew(source, lengths),
         }
     }
 
@@ -306,11 +305,11 @@ impl<'a, S> Call<'a, Uploading<S>> {
             let length = source.length().unwrap_or(0);
             let machine = Parallel::resume(url, checkpoint, length, &self.config);
             let machine = machine.map_err(mistaken)?;
-            self.drive(machine, source)
+            self.run(machine, source)
         } else {
             let machine = Upload::resume(url, checkpoint, source.length(), &self.config);
             let machine = machine.map_err(mistaken)?;
-            self.drive(machine, source)
+            self.run(machine, source)
         }
     }
 
@@ -323,17 +322,17 @@ impl<'a, S> Call<'a, Uploading<S>> {
             (Target::Endpoint(endpoint), Some(lengths)) => {
                 let machine = Parallel::join(endpoint, &lengths, &self.config)?;
                 self.forget()?;
-                self.drive(machine, source)
+                self.run(machine, source)
             }
             (Target::Endpoint(endpoint), None) => {
                 let machine = Upload::create(endpoint, source.length(), &self.config)?;
                 self.forget()?;
-                self.drive(machine, source)
+                self.run(machine, source)
             }
             (Target::Upload(url), _) => {
                 let machine = Upload::append(url, source.length(), &self.config)?;
                 self.forget()?;
-                self.drive(machine, source)
+                self.run(machine, source)
             }
         }
     }
@@ -364,7 +363,7 @@ impl UploadCall<'_> {
     /// Where the server, the source, the store or the caller ends it.
     pub fn send(self, source: impl IntoSource) -> Result<Uploaded, Error> {
         let source = source.into_source()?;
-        self.upload(source)
+        self.upload(&source)
     }
 }
 
@@ -376,12 +375,12 @@ impl UploadManyCall<'_> {
     /// Where the server, a source, the store or the caller ends it.
     pub fn send(mut self) -> Result<Uploaded, Error> {
         let sources = std::mem::replace(&mut self.kind.source, Err(Error::Unnamed));
-        let source = Arc::new(sources?);
-        self.upload(source)
+        let source: Arc<dyn Source> = Arc::new(sources?);
+        self.upload(&source)
     }
 }
 
-impl<'a> InspectCall<'a> {
+impl InspectCall<'_> {
     pub(crate) fn of(client: Client, url: impl Into<String>) -> Self {
         Self::begin(client, Target::Upload(url.into()), Inspecting(()))
     }
@@ -398,7 +397,7 @@ impl<'a> InspectCall<'a> {
     }
 }
 
-impl<'a> TerminateCall<'a> {
+impl TerminateCall<'_> {
     pub(crate) fn of(client: Client, url: impl Into<String>) -> Self {
         Self::begin(client, Target::Upload(url.into()), Terminating(()))
     }
@@ -416,7 +415,7 @@ impl<'a> TerminateCall<'a> {
     }
 }
 
-impl<'a> DiscoverCall<'a> {
+impl DiscoverCall<'_> {
     pub(crate) fn of(client: Client, endpoint: impl Into<String>) -> Self {
         Self::begin(client, Target::Endpoint(endpoint.into()), Discovering(()))
     }

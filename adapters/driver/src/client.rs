@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tus_proto::Capabilities;
+use tus_proto::{Capabilities, Config};
 
 use crate::call::{DiscoverCall, InspectCall, Target, TerminateCall, UploadCall, UploadManyCall};
 use crate::{Error, IntoSource, Many, Transport};
@@ -75,9 +75,14 @@ impl Client {
         DiscoverCall::of(self.clone(), endpoint)
     }
 
-    /// What is remembered of an endpoint, if it was asked.
-    pub(crate) fn known(&self, endpoint: &str) -> Option<Option<Capabilities>> {
-        self.servers().get(endpoint).cloned()
+    /// Brings to the configuration what is remembered of an endpoint; whether it was asked.
+    pub(crate) fn recall(&self, endpoint: &str, config: &mut Config) -> bool {
+        let servers = self.servers();
+        let known = servers.get(endpoint);
+        if let Some(server) = known {
+            config.server.clone_from(server);
+        }
+        known.is_some()
     }
 
     pub(crate) fn remember(&self, endpoint: &str, server: Option<Capabilities>) {

@@ -84,7 +84,7 @@ pub use digest::ALGORITHMS;
 pub use error::Error;
 pub use file::FileSource;
 pub use many::Many;
-pub use run::{Challenge, Options, run};
+pub use run::{Challenge, OnChallenge, OnEvent, OnRequest, OnResponse, Options, run};
 pub use source::{Filled, IntoSource, Source};
 pub use store::{Entry, Store, StoreError};
 pub use stream::{SeekSource, StreamSource};

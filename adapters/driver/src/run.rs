@@ -23,20 +23,29 @@ use crate::{Canceller, Control, Entry, Error, Source, Transport};
 /// How often the counts of the transport are looked at while they may change.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// Is told of each event.
+pub type OnEvent<'a> = Box<dyn FnMut(&Event) + 'a>;
+/// Sees each request that goes to a trusted origin, and may change its headers.
+pub type OnRequest<'a> = Box<dyn FnMut(&mut Request<Body>, &Terms) + 'a>;
+/// Sees each answer, and what it answers.
+pub type OnResponse<'a> = Box<dyn FnMut(&Response<Bytes>, Op) + 'a>;
+/// Gives fresh credentials, if there are any.
+pub type OnChallenge<'a> = Box<dyn FnMut(&Challenge) -> Option<HeaderMap> + 'a>;
+
 /// What [`run`] does beside driving the machine. All of it is called on the thread that called
 /// [`run`]; a panic in it ends the run, and is the caller's.
 #[non_exhaustive]
 #[derive(Default)]
 pub struct Options<'a> {
     /// Told of each event.
-    pub on_event: Option<Box<dyn FnMut(&Event) + 'a>>,
+    pub on_event: Option<OnEvent<'a>>,
     /// Sees each request that goes to a trusted origin, and may change its headers; what the protocol
     /// owns of it is put back afterwards.
-    pub on_request: Option<Box<dyn FnMut(&mut Request<Body>, &Terms) + 'a>>,
+    pub on_request: Option<OnRequest<'a>>,
     /// Sees each answer, and what it answers.
-    pub on_response: Option<Box<dyn FnMut(&Response<Bytes>, Op) + 'a>>,
+    pub on_response: Option<OnResponse<'a>>,
     /// Gives fresh credentials, where the machine asks for them.
-    pub authorize: Option<Box<dyn FnMut(&Challenge) -> Option<HeaderMap> + 'a>>,
+    pub authorize: Option<OnChallenge<'a>>,
     /// Where checkpoints are kept; without it they are forgotten.
     pub entry: Option<Entry>,
     /// By which the call can be ended.
@@ -82,16 +91,6 @@ pub(crate) enum Message {
 ///
 /// What the machine ends with; [`Error::Stuck`] where it waits for what cannot come.
 pub fn run<M: Machine>(
-    machine: M,
-    transport: Arc<dyn Transport>,
-    source: Arc<dyn Source>,
-    mut options: Options<'_>,
-) -> Result<M::Success, Error> {
-    drive(machine, &transport, &source, &mut options)
-}
-
-/// The same, for who goes on with the options afterwards.
-pub(crate) fn drive<M: Machine>(
     mut machine: M,
     transport: &Arc<dyn Transport>,
     source: &Arc<dyn Source>,

@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use http::{HeaderMap, Request};
 use tus_driver::{ALGORITHMS, Client, Control, Error, Transport, UploadCall};
 use tus_proto::{Algorithm, Body, Config, Misuse, Terms};
@@ -210,5 +209,4 @@ fn a_checksum_of_a_source_that_fails_is_the_sources_fault() {
             if failure.message.contains("the tape is torn")),
         "{error}"
     );
-    let _: Option<Bytes> = None;
 }

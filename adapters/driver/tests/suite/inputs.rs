@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use tus_driver::{Client, Error, Options, run};
+use tus_driver::{Client, Error, Options, Source, Transport, run};
 use tus_proto::{
     Authorize, Checkpoint, Config, Event, Input, Machine, Misuse, Output, Tick, Upload,
 };
@@ -42,6 +42,13 @@ impl<M: Machine> Machine for Spy<M> {
     }
 }
 
+/// The source is "hello".
+fn drive<M: Machine>(machine: M, line: &Arc<Line>) -> Result<M::Success, Error> {
+    let transport = Arc::clone(line) as Arc<dyn Transport>;
+    let source: Arc<dyn Source> = Arc::new("hello");
+    run(machine, &transport, &source, &mut Options::default())
+}
+
 #[test]
 fn counts_and_interim_answers_come_before_the_answer() {
     let told = Arc::default();
@@ -54,7 +61,7 @@ fn counts_and_interim_answers_come_before_the_answer() {
         line.serve(request, &mut control.counted(body), u64::MAX)
     });
     let line = Line::with([good(), interim]);
-    run(spy, line, Arc::new("hello"), Options::default()).unwrap();
+    drive(spy, &line).unwrap();
     let told = told.lock().unwrap();
     let patch = told.iter().rposition(|note| note == "sent 0").unwrap();
     // The last answer is that of the Save that forgets the checkpoint.
@@ -76,7 +83,7 @@ fn nothing_is_said_for_a_transport_that_says_nothing() {
     };
     let silent = || trouble(|line, request, body, _| line.serve(request, body, u64::MAX));
     let line = Line::with([silent(), silent()]);
-    run(spy, line, Arc::new("hello"), Options::default()).unwrap();
+    drive(spy, &line).unwrap();
     let told = told.lock().unwrap();
     assert!(told.iter().all(|note| note == "answer"), "{told:?}");
 }
@@ -113,13 +120,7 @@ fn an_exchange_that_was_stopped_is_not_heard() {
         line.serve(request, body, u64::MAX)
     });
     let line = Line::with([good(), late, wait]);
-    run(
-        spy,
-        Arc::clone(&line) as _,
-        Arc::new("hello"),
-        Options::default(),
-    )
-    .unwrap();
+    drive(spy, &line).unwrap();
     assert_eq!(line.content(), b"hello");
     assert!(!told.lock().unwrap().contains(&"interim 103".to_owned()));
 }
@@ -143,7 +144,7 @@ impl Machine for Idle {
 
 #[test]
 fn a_machine_that_waits_for_nothing_is_an_error() {
-    let error = run(Idle, Line::good(), Arc::new(""), Options::default()).unwrap_err();
+    let error = drive(Idle, &Line::good()).unwrap_err();
     assert!(matches!(error, Error::Stuck), "{error}");
 }
 

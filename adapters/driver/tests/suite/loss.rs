@@ -233,7 +233,9 @@ fn a_cancel_wakes_a_driver_that_has_nothing_to_look_at() {
     let (tell, ended) = channel();
     let other = canceller.clone();
     // Without a body there is nothing to count, and the answer has a minute.
-    thread::spawn(move || tell.send(line.upload().canceller(other).send(bytes(10))));
+    thread::spawn(move || {
+        let _ = tell.send(line.upload().canceller(other).send(bytes(10)));
+    });
     hang.begun.recv().unwrap();
     canceller.cancel(Cancel::Keep);
     ended

@@ -143,8 +143,8 @@ fn files_are_joined_in_their_order_and_go_on_in_a_later_run() {
         b"all.bin"
     );
     let server = line.server();
-    let sent: u64 = server.log().iter().map(|record| record.body).sum();
-    assert_eq!(sent, expected.len() as u64, "nothing is sent twice");
+    let arrived: u64 = server.log().iter().map(|record| record.body).sum();
+    assert_eq!(arrived, expected.len() as u64, "nothing is sent twice");
     assert!(before >= 60_000);
     assert_eq!(server.uploads().count(), lengths.len() + 1);
 }

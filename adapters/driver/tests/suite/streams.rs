@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use tus_driver::{Canceller, Client, Error, SeekSource, StreamSource, UploadCall};
+use tus_driver::{
+    Canceller, Client, Error, Options, SeekSource, Source, StreamSource, Transport, UploadCall, run,
+};
 use tus_proto::{Cancel, Config, Misuse};
-use tus_testkit::{Options, Quirk};
+use tus_testkit::Quirk;
 
 use crate::line::{ENDPOINT, Line, bytes, cut, hasty};
 
@@ -58,9 +60,9 @@ fn a_stream_survives_every_cut() {
 
 #[test]
 fn a_stream_to_who_takes_no_length_later_is_refused_before_it_is_read() {
-    let options = Options {
+    let options = tus_testkit::Options {
         extensions: vec![tus_testkit::Extension::Creation],
-        ..Options::default()
+        ..tus_testkit::Options::default()
     };
     let line = Line::to(options, []);
     let unread = StreamSource::new(Broken(|| panic!("it is not to be read")));
@@ -82,11 +84,9 @@ fn a_server_that_lost_what_the_stream_no_longer_has_ends_it() {
         cut(10),
     ]);
     let server = Arc::clone(&line);
-    let mut events = 0;
     let error = upload(&line, 10_000)
-        .on_event(move |event| {
+        .on_event(|event| {
             if let tus_proto::Event::Retrying { .. } = event {
-                events += 1;
                 // From now on it says that it has nothing.
                 let lost = Quirk::HeadOffset("0".to_owned());
                 server.server().quirks_mut().push(lost);
@@ -118,7 +118,7 @@ impl<F: FnMut() -> io::Result<usize>> Read for Broken<F> {
 
 #[test]
 fn a_reader_that_fails_or_panics_is_the_sources_fault() {
-    let faults: [(fn() -> io::Result<usize>, &str); 3] = [
+    let faults: [(Fault, &str); 3] = [
         (
             || Err(io::Error::other("the tape is torn")),
             "the tape is torn",
@@ -139,7 +139,9 @@ fn a_reader_that_fails_or_panics_is_the_sources_fault() {
     }
 }
 
-fn pipe_then(length: usize, fault: fn() -> io::Result<usize>) -> impl Read + Send + 'static {
+type Fault = fn() -> io::Result<usize>;
+
+fn pipe_then(length: usize, fault: Fault) -> impl Read + Send + 'static {
     Cursor::new(bytes(length)).chain(Broken(fault))
 }
 
@@ -229,9 +231,9 @@ fn a_reader_that_seeks_has_a_length() {
 fn a_stream_goes_to_an_upload_that_waits_for_its_length() {
     let line = Line::good();
     let machine = tus_proto::Create::new(ENDPOINT, None, &Config::default()).unwrap();
-    let nothing: Arc<dyn tus_driver::Source> = Arc::new("");
-    let options = tus_driver::Options::default();
-    let url = tus_driver::run(machine, Arc::clone(&line) as _, nothing, options).unwrap();
+    let transport = Arc::clone(&line) as Arc<dyn Transport>;
+    let nothing: Arc<dyn Source> = Arc::new("");
+    let url = run(machine, &transport, &nothing, &mut Options::default()).unwrap();
     Client::over(Arc::clone(&line) as _)
         .append(url.expose())
         .config(|config| config.request_size = Some(1_000))

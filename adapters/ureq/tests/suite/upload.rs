@@ -1,10 +1,11 @@
 //! Whole uploads over lines that break.
 
+use std::io::Cursor;
 use std::thread;
 use std::time::Duration;
 
-use tus_driver::{Canceller, Error};
-use tus_proto::{Cancel, Event};
+use tus_driver::{Canceller, Error, StreamSource};
+use tus_proto::{Algorithm, Cancel, Config, Event};
 use tus_testkit::{
     FaultPlan, Loopback, Options, Proxy, ProxyPlan, Rates, Scripted, Server, Step, Trouble,
 };
@@ -85,6 +86,79 @@ fn a_rough_line_is_survived() {
         let server = loopback.server();
         let upload = server.upload(done.url.as_uri().path()).unwrap();
         assert!(upload.content() == bytes(300_000), "seed {seed}");
+    }
+}
+
+#[test]
+fn parts_survive_cuts_and_a_stall() {
+    for client in clients() {
+        let loopback = Loopback::start(Server::new(Options::default()));
+        let line = ProxyPlan {
+            troubles: (1..12)
+                .map(|n| (n * 1_000_003, Trouble::Reset))
+                .chain([(5_500_000, Trouble::Stall)])
+                .collect(),
+            ..ProxyPlan::default()
+        };
+        let proxy = Proxy::start(loopback.address(), line);
+        let done = client
+            .upload(proxy.url("/files/"))
+            .config(|config| {
+                config.timeouts.stall = Duration::from_millis(500);
+                config.retry.base = Duration::from_millis(1);
+                config.parts.least = 1;
+            })
+            .parallel(4)
+            .send(bytes(12 * MIB))
+            .unwrap();
+        let server = loopback.server();
+        let upload = server.upload(&done.url.expose()).unwrap();
+        assert!(upload.is_final() && upload.content() == bytes(12 * MIB));
+        assert_eq!(
+            server
+                .uploads()
+                .filter(|upload| upload.is_partial())
+                .count(),
+            4
+        );
+        assert!(proxy.cuts() >= 8, "{} cuts", proxy.cuts());
+    }
+}
+
+#[test]
+fn a_stream_survives_cuts() {
+    for client in clients() {
+        let loopback = Loopback::start(Server::new(Options::default()));
+        let line = ProxyPlan {
+            troubles: (1..9).map(|n| (n * 500_009, Trouble::Reset)).collect(),
+            ..ProxyPlan::default()
+        };
+        let proxy = Proxy::start(loopback.address(), line);
+        client
+            .upload(proxy.url("/files/"))
+            .config(|config| {
+                config.retry.base = Duration::from_millis(1);
+                config.request_size = Some(700_000);
+                config.checksums = vec![Algorithm::SHA1];
+            })
+            .send(StreamSource::new(Cursor::new(bytes(3 * MIB + 1))))
+            .unwrap();
+        assert!(content(&loopback) == bytes(3 * MIB + 1));
+        assert!(proxy.cuts() >= 4);
+    }
+}
+
+#[test]
+fn a_creation_waits_for_leave_to_send_its_bytes() {
+    for client in clients() {
+        let loopback = Loopback::start(Server::new(Options::default()));
+        let expecting = |config: &mut Config| config.expect_continue = true;
+        let upload = || client.upload(loopback.endpoint()).config(expecting);
+        upload().send(bytes(100_000)).unwrap();
+        assert!(content(&loopback) == bytes(100_000));
+        let server = loopback.server();
+        let post = server.log().last().unwrap();
+        assert_eq!(post.headers["expect"], "100-continue");
     }
 }
 
