@@ -388,6 +388,9 @@ impl Story for Transfer {
             Ok(None) => Phase::Ready(step),
             Ok(Some(length)) => {
                 self.know_length(length);
+                if let Some(resource) = &mut self.resource {
+                    resource.note_end(length);
+                }
                 Phase::Ready(step)
             }
             Err(Shortage::Conflict(conflict)) => self.conflict(line, step.op(), conflict),
@@ -480,7 +483,8 @@ impl Story for Transfer {
                 Fate::Refused | Fate::Acknowledged | Fate::Unprocessed => (),
             }
         }
-        if step == Step::Append && self.tells_length() && !status.is_success() {
+        let passed_on = matches!(status.as_u16(), 307 | 308 | 421);
+        if step == Step::Append && self.tells_length() && !status.is_success() && !passed_on {
             // Whether it was heard, a HEAD will tell.
             self.told = Told::Perhaps;
         }

@@ -20,6 +20,7 @@ mod resume;
 mod scenario;
 mod several;
 mod states;
+mod stream;
 mod time;
 
 // R10: what a driver hands from thread to thread.
