@@ -22,6 +22,7 @@ mod several;
 mod states;
 mod stream;
 mod time;
+mod with_creation;
 
 // R10: what a driver hands from thread to thread.
 const _: () = {
