@@ -10,6 +10,7 @@
 mod append;
 mod cancel;
 mod chaos;
+mod checksum;
 mod create;
 mod endings;
 mod joining;
