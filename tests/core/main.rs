@@ -13,6 +13,7 @@ mod chaos;
 mod checksum;
 mod create;
 mod endings;
+mod expiry;
 mod joining;
 mod parallel;
 mod probe;
