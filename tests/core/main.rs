@@ -8,6 +8,7 @@
 )]
 
 mod append;
+mod calls;
 mod cancel;
 mod chaos;
 mod checksum;
