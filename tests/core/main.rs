@@ -16,6 +16,7 @@ mod create;
 mod endings;
 mod expiry;
 mod joining;
+mod options;
 mod parallel;
 mod probe;
 mod redirects;
