@@ -15,8 +15,9 @@ use crate::wire::reference::{self, ReferenceError};
 use crate::wire::request::{self, Creation};
 use crate::wire::response;
 use crate::{
-    Body, Cancel, Capabilities, Cause, Checkpoint, Config, Error, Event, Extension, FailureKind,
-    Input, Machine, Metadata, MetadataError, Misuse, Op, Output, Place, Tick, UploadUrl, Violation,
+    Authorize, Body, Cancel, Capabilities, Cause, Checkpoint, Config, Error, Event, Extension,
+    FailureKind, Input, Machine, Metadata, MetadataError, Misuse, Op, Output, Place, Tick,
+    UploadUrl, Violation,
 };
 
 /// How long an upload waits to hear what the server offers, at most.
@@ -84,6 +85,8 @@ impl Discover {
         let mut config = config.clone();
         config.retry.attempts = Some(0);
         config.retry.deadline = Some(BEFORE_UPLOAD);
+        // Nobody is asked for a password that is taken away after five seconds.
+        config.authorize = Authorize::Never;
         Self::new(endpoint, &config)
     }
 

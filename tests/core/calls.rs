@@ -171,6 +171,13 @@ fn before_an_upload_there_is_one_attempt_of_five_seconds() {
     assert_eq!(told.stopped.len(), 1);
     let offered = before().answers(204, &[("tus-extension", "creation")]);
     assert!(offered.succeeds().is_some());
+    // Nobody is asked for credentials, which would take longer than that.
+    let opted = config(|config| config.authorize = Authorize::OnUnauthorized);
+    let told = Scenario::new(Discover::before_upload(ENDPOINT, &opted).unwrap());
+    let error = told.answers(401, &[]).error();
+    rejected(&error, Some(Hint::Credentials), "before an upload");
+    let told = Scenario::new(Discover::new(ENDPOINT, &opted).unwrap());
+    assert!(told.answers(401, &[]).duty.is_some());
 }
 
 // "Only where its answer can change what is sent."
