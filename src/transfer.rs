@@ -229,6 +229,11 @@ impl Transfer {
     pub(crate) fn go_on(&mut self, line: &mut Line) -> Next {
         let now = self.wall_clock;
         match &self.resource {
+            // As long as its bytes are there, a refusal stands.
+            Some(Resource {
+                ending: Ending::Refused(..),
+                ..
+            }) => Phase::Ready(Step::Probe),
             // Complete uploads do not expire.
             Some(resource)
                 if resource.expired(now)

@@ -68,6 +68,21 @@ fn what_may_be_complete_is_asked_for() {
     Scenario::resume_with(&acknowledged, at(AFTER)).probes();
 }
 
+// R8: the next run says the same of the same state.
+#[test]
+fn what_was_refused_is_asked_for() {
+    let (_, refused) = expiring().answers(422, &[]).ends();
+    let refused = refused.checkpoint();
+    let error = Scenario::resume_with(&refused, at(AFTER))
+        .probes()
+        .finds(9)
+        .error();
+    assert!(matches!(error, Error::Unfinished { .. }), "{error:?}");
+    Scenario::resume_with(&refused, at(AFTER))
+        .answers(410, &[])
+        .asks("POST", ENDPOINT);
+}
+
 // Plainly gone by the answer's own clock, else by the caller's.
 #[test]
 fn the_wall_clock_settles_a_410_that_has_no_date() {
