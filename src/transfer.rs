@@ -609,9 +609,6 @@ impl Story for Transfer {
         line.settle();
         match flight {
             Some(flight) if flight.op == Op::Append => {
-                if self.tells_length() {
-                    self.told = Told::Perhaps;
-                }
                 if let Some(resource) = &mut self.resource {
                     resource.note_silence(&flight, true);
                 }
