@@ -292,21 +292,16 @@ fn whatever_the_answer_a_length_whose_fate_is_unknown_is_not_taken_for_told() {
     let told = ending().answers(413, &[]).finds_of(8, 13);
     assert!(told.over(), "five bytes cannot be made fewer");
     for status in [408, 409, 423, 429, 499, 502, 503] {
-        let answered = || {
-            let told = ending().answers(status, &[]);
-            if told.out.is_none() {
-                told.waits()
-            } else {
-                told
-            }
-        };
+        let answered = || ending().answers(status, &[]).waits_or_not();
         let done = answered().finds_of(13, 13).succeeds();
         assert_eq!(done.completion, Completion::Observed, "{status}");
-        let mut told = answered().finds_deferred(8);
-        if told.out.is_none() {
-            told = told.waits();
-        }
-        told.appends(8..13).with("upload-length", "13");
+        let again = |told: Scenario<Upload>| {
+            let told = told.waits_or_not().appends(8..13);
+            told.with("upload-length", "13")
+        };
+        again(answered().finds_deferred(8));
+        let told = again(answered().finds(8)).answers(400, &[]).waits();
+        told.finds(8).appends(8..13).without("upload-length");
     }
 }
 
@@ -440,7 +435,7 @@ fn a_refusal_of_the_end_is_no_success() {
     assert!(matches!(error, Error::Unfinished { .. }), "{error:?}");
     // Fewer bytes do, once the end is known.
     let told = Scenario::resume_stream(&checkpoint).finds(9);
-    let told = told.available(13, true).appends(9..13).loses();
+    let told = told.available(13, true).appends(9..13).sent(1).loses();
     let done = told.finds_of(13, 13).succeeds();
     assert_eq!(done.completion, Completion::Observed);
 }

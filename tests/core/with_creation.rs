@@ -1,6 +1,8 @@
 //! Bytes that go with the creation: DESIGN §4, "First bytes", and the rows of its table for a POST
 //! with a body.
 
+use std::time::Duration;
+
 use tus_proto::{
     Algorithm, Cancel, Cause, Completion, Config, Conflict, Error, Event, Extension, FailureKind,
     Hint, Limit, Upload, Veto, Violation,
@@ -380,4 +382,26 @@ fn the_expiry_in_the_answer_is_kept() {
     let told = create(9).answers(201, &fields);
     let expires = told.checkpoint().expires().unwrap();
     assert_eq!(expires.unix_seconds(), 1_700_000_000);
+}
+
+// R5: the wait for the answer is that of a request with a body.
+#[test]
+fn a_creation_with_bytes_has_time_for_its_answer() {
+    let told = create(9).sent(9);
+    assert_eq!(told.wait(), Duration::from_secs(300));
+    assert_eq!(create(9).sent(8).wait(), Duration::from_secs(60));
+    assert_eq!(Scenario::create(9).wait(), Duration::from_secs(90));
+}
+
+// There is no URL that a HEAD could try them at.
+#[test]
+fn with_credentials_the_creation_is_repeated_as_it_was() {
+    let told = create_with(9, |config| {
+        config.authorize = tus_proto::Authorize::OnUnauthorized;
+    });
+    let fresh = crate::scenario::headers(&[("authorization", "fresh")]);
+    let told = told
+        .answers(401, &[])
+        .answers_duty(tus_proto::Answer::Credentials(Some(fresh)));
+    carries(told, 9).with("authorization", "fresh");
 }
