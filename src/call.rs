@@ -272,8 +272,9 @@ impl Concatenate {
     ///
     /// # Errors
     ///
-    /// Where a URL or an option cannot be used, there are no parts or too many, or the
-    /// [server](Config::server) is known not to offer concatenation.
+    /// Where a URL or an option cannot be used, there are no parts or too many, their list is
+    /// [too long](crate::Parts::list_limit), or the [server](Config::server) is known not to offer
+    /// concatenation.
     pub fn new(endpoint: &str, parts: &[&str], config: &Config) -> Result<Self, Misuse> {
         let (endpoint, line) = begin(endpoint, config)?;
         config.needs(Extension::Concatenation)?;
@@ -292,8 +293,9 @@ impl Concatenate {
             .collect::<Result<Vec<_>, _>>()?;
         let home = config.parts.relative.then_some(&endpoint);
         let list = request::concatenation_list(parts.iter(), home);
-        if list.len() > config.parts.list_limit {
-            return Err(Misuse::Parts);
+        let (length, limit) = (list.len(), config.parts.list_limit);
+        if length > limit {
+            return Err(Misuse::PartList { length, limit });
         }
         let request = request::concatenate(&endpoint, list, &config.metadata);
         Call::lane(

@@ -462,7 +462,11 @@ fn a_list_of_parts_must_be_one_that_can_be_sent() {
     let limit = |limit: usize| config(|config| config.parts.list_limit = limit);
     assert!(Concatenate::new(ENDPOINT, &PARTS, &limit(length)).is_ok());
     let misuse = Concatenate::new(ENDPOINT, &PARTS, &limit(length - 1)).unwrap_err();
-    assert_eq!(misuse, Misuse::Parts);
+    let too_long = Misuse::PartList {
+        length,
+        limit: length - 1,
+    };
+    assert_eq!(misuse, too_long);
     assert_eq!(
         refused(&PARTS, &|config| config.partial = true),
         Misuse::PartOfParts
