@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tus_proto::{
     Algorithm, Answer, Cancel, Cause, Completion, Config, Error, Event, Extension, FailureKind,
-    Limit, Upload,
+    Input, Limit, Upload,
 };
 
 use crate::scenario::{Scenario, URL, server};
@@ -183,6 +183,32 @@ fn a_digest_that_fails_is_the_source_s_failure() {
 fn an_empty_file_has_no_bytes_to_check() {
     let told = Scenario::create_with(0, sha1).answers(201, &[("location", URL)]);
     told.succeeds();
+}
+
+// §4, 21.
+#[test]
+fn an_upload_that_is_complete_is_not_digested() {
+    let told = Scenario::resume_with(&upload().checkpoint(), sha1).finds(9);
+    assert!(!told.log.contains(&"Digest".to_owned()), "{:?}", told.log);
+    told.succeeds();
+}
+
+// §4, 11 and 1: what is sent next is what is digested next.
+#[test]
+fn a_part_that_was_taken_is_not_digested_again() {
+    upload().digest(&DIGEST).confirms(5).digests(5..9);
+    let told = upload().digest(&DIGEST).answers(204, &[]);
+    told.finds(5).digests(5..9);
+}
+
+// §4, 12.
+#[test]
+fn a_late_answer_is_no_digest() {
+    let told = upload().digest(&DIGEST).sent(0);
+    let stale = told.id();
+    let told = told.times_out().finds(3).digests(3..9);
+    let told = told.input(Input::Answer(stale, Answer::Saved));
+    told.digests(3..9).digest(&DIGEST).appends(3..9);
 }
 
 // I11.

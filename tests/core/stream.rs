@@ -48,7 +48,7 @@ fn retries(told: &Scenario<Upload>) -> usize {
     told.count(|event| matches!(event, Event::Retrying { .. }))
 }
 
-// N1, N6.
+// N1, N6; §4, 37.
 #[test]
 fn the_length_is_told_once_with_the_last_bytes() {
     let told = stream()
@@ -440,7 +440,7 @@ fn a_refusal_of_the_end_is_no_success() {
     assert_eq!(done.completion, Completion::Observed);
 }
 
-// §4, 4.
+// §4, 4 and 19.
 #[test]
 fn a_server_that_knows_another_length_is_a_conflict() {
     let at_url = |length: u64| {
@@ -711,8 +711,12 @@ fn a_source_may_take_as_long_as_it_likes() {
         eights(config);
         config.retry.no_progress = Some(Duration::from_secs(60));
     });
-    let told = told.after(Duration::from_secs(100_000)).reads(0, 8);
-    let told = told.available(8, false).appends(0..8).answers(503, &[]);
+    let long = Duration::from_secs(100_000);
+    let told = told.after(long).reads(0, 8);
+    // Nor does its time count as time without progress.
+    let told = told.available(8, false).answers(503, &[]).waits();
+    let told = told.finds_deferred(3).after(long).reads(3, 11);
+    let told = told.available(11, false).answers(503, &[]);
     assert!(!told.over(), "nobody's fault");
 }
 
@@ -817,4 +821,87 @@ fn a_ghost_of_a_stream_is_waited_out() {
         1
     );
     told.waits().reads(8, 16);
+}
+
+// N6: a length that the caller knows, and the server does not yet.
+#[test]
+fn an_upload_that_waits_for_its_length_is_told_it() {
+    Scenario::at_url(9)
+        .finds_deferred(4)
+        .appends(4..9)
+        .with("upload-length", "9")
+        .confirms(9)
+        .succeeds();
+    let told = Scenario::at_url(9).finds_deferred(9);
+    assert!(!told.over(), "the server waits for more");
+    told.appends(9..9)
+        .with("upload-length", "9")
+        .confirms(9)
+        .succeeds();
+    let error = Scenario::at_url(9).finds_deferred(10).error();
+    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+}
+
+// §4, 22; I10.
+#[test]
+fn lengths_go_up_to_the_edge() {
+    Scenario::stream()
+        .available(u64::MAX, true)
+        .appends(0..8 * MIB)
+        .with("upload-length", "18446744073709551615");
+    let checkpoint = Scenario::stream().checkpoint();
+    let edge = || {
+        let told = Scenario::resume_stream(&checkpoint).finds_deferred(u64::MAX);
+        told.reads(u64::MAX, u64::MAX)
+    };
+    let told = edge().available(u64::MAX, true);
+    told.appends(u64::MAX..u64::MAX)
+        .with("upload-length", "18446744073709551615")
+        .confirms(u64::MAX)
+        .succeeds();
+    let error = edge().available(u64::MAX, false).error();
+    assert!(matches!(error, Error::Source { .. }), "{error:?}");
+}
+
+// §4, 12.
+#[test]
+fn a_late_answer_is_no_byte_of_the_source() {
+    let told = stream().available(8, false).sent(0);
+    let stale = told.id();
+    let told = told.times_out().finds_deferred(3).reads(3, 11);
+    let late = |upto, end| Input::Answer(stale, Answer::Available { upto, end });
+    let told = told.input(late(3, true)).reads(3, 11);
+    let (id, _) = told.duty.as_ref().unwrap();
+    let id = *id;
+    let told = told.available(11, false).appends(3..11);
+    // Nor is the same answer a second time.
+    let twice = Answer::Available { upto: 3, end: true };
+    told.input(Input::Answer(id, twice)).appends(3..11);
+}
+
+// With credentials HEAD comes first, which knows whether the length was heard.
+#[test]
+fn a_refused_end_is_told_again_with_credentials() {
+    let told = Scenario::stream_with(|config| {
+        config.authorize = tus_proto::Authorize::OnUnauthorized;
+    });
+    let told = told.available(5, true).answers(401, &[]);
+    let fresh = crate::scenario::headers(&[("authorization", "fresh")]);
+    let told = told.answers_duty(Answer::Credentials(Some(fresh))).probes();
+    told.finds_deferred(0)
+        .appends(0..5)
+        .with("upload-length", "5")
+        .with("authorization", "fresh");
+}
+
+// A redirect takes the length and the empty body along.
+#[test]
+fn an_empty_end_is_redirected_as_it_is() {
+    on_a_boundary()
+        .answers(308, &[("location", "/b")])
+        .asks("PATCH", "http://example.org/b")
+        .with("upload-length", "8")
+        .with("content-length", "0")
+        .confirms(8)
+        .succeeds();
 }
