@@ -75,6 +75,8 @@ pub(crate) struct Transfer {
     supply: Supply,
     /// The upload on the server, once there is one.
     resource: Option<Resource>,
+    /// An earlier run sent bytes of the same source.
+    resumed: bool,
     /// What the offset that a HEAD brings will decide, beside where to go on.
     owed: Owed,
     /// Appends lost in a row without new bytes.
@@ -156,6 +158,7 @@ impl Transfer {
             wall_clock: config.wall_clock,
             supply,
             resource,
+            resumed: false,
             owed: Owed::default(),
             losses: 0,
         })
@@ -174,6 +177,7 @@ impl Transfer {
         let mut transfer = Self::new(Start::Upload(url.as_uri().clone()), length, config)?;
         transfer.start = start;
         transfer.identity = identity;
+        transfer.resumed = true;
         transfer.length = saved.length.or(length);
         transfer.told = match saved.length {
             Some(_) => Told::Yes,
@@ -397,6 +401,11 @@ impl Story for Transfer {
                     resource.note_end(length);
                 }
                 Phase::Ready(step)
+            }
+            // It is no stranger's doing that the source does not fit what an earlier run made of it.
+            Err(Shortage::Conflict(_)) if self.resumed => {
+                let place = self.place(line, step.op());
+                Phase::failure(Error::SourceChanged { place })
             }
             Err(Shortage::Conflict(conflict)) => self.conflict(line, step.op(), conflict),
             Err(Shortage::Failed(failure)) => {

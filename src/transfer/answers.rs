@@ -50,6 +50,7 @@ impl Transfer {
 
     pub(super) fn begin_anew(&mut self, line: &mut Line, gone: UploadUrl) -> Next {
         self.recreations -= 1;
+        self.resumed = false;
         self.resource = None;
         if self.supply.is_open() {
             // What the old one was to have is not what this source has to have.

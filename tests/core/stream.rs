@@ -545,21 +545,32 @@ fn a_later_run_goes_on_where_the_server_is() {
         .with("upload-length", "9");
 }
 
+// "The checkpoint stays": the right source may yet come.
 #[test]
-fn a_later_run_whose_source_is_shorter_is_a_conflict() {
+fn a_later_run_sees_that_the_source_is_another() {
+    let changed = |told: Scenario<Upload>, checkpoint: &tus_proto::Checkpoint| {
+        let (error, told) = told.ends();
+        assert!(
+            matches!(error, Error::SourceChanged { .. }) && error.resumable(),
+            "{error:?}"
+        );
+        assert_eq!(told.machine.checkpoint().as_ref(), Some(checkpoint));
+    };
+    // It ends before what the server has.
     let checkpoint = stream().available(8, false).confirms(8).checkpoint();
-    let error = Scenario::resume_stream(&checkpoint)
-        .finds_deferred(8)
-        .available(7, true)
-        .error();
-    let Error::Conflict { conflict, .. } = error else {
-        panic!("{error:?}");
-    };
-    let expected = Conflict::Offset {
-        server: 8,
-        reach: 7,
-    };
-    assert_eq!(conflict, expected);
+    let later = Scenario::resume_stream(&checkpoint).finds_deferred(8);
+    changed(later.available(7, true), &checkpoint);
+    // It does not end where it did.
+    let settled = ending().confirms(9).checkpoint();
+    assert_eq!(settled.length(), Some(13));
+    for (upto, end) in [(12, true), (14, true), (14, false)] {
+        let later = Scenario::resume_stream(&settled).finds(9);
+        changed(later.available(upto, end), &settled);
+    }
+    // What is made anew is of this source.
+    let anew = Scenario::resume_stream(&settled).answers(410, &[]);
+    let anew = anew.answers(201, &[("location", "b")]);
+    anew.available(12, true).appends(0..12);
 }
 
 #[test]
@@ -572,11 +583,6 @@ fn a_settled_length_holds_in_the_next_run() {
         .available(13, true)
         .appends(9..13)
         .without("upload-length");
-    let error = Scenario::resume_stream(&checkpoint)
-        .finds(9)
-        .available(12, true)
-        .error();
-    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
     // What is made anew has the length of what the source has now, and that is not read yet.
     Scenario::resume_stream(&checkpoint)
         .answers(410, &[])
