@@ -255,7 +255,7 @@ impl<S: Story> Lane<S> {
         first: Phase<S::Step, S::Success>,
         saved: Option<Checkpoint>,
     ) -> Self {
-        let mut lane = Self {
+        let mut this = Self {
             line,
             story,
             phase: Phase::Over(None),
@@ -263,13 +263,13 @@ impl<S: Story> Lane<S> {
             unsaved: false,
             cancel: None,
         };
-        if lane.saved.is_some() {
+        if this.saved.is_some() {
             // It may be no longer what is true.
-            lane.turn(first);
+            this.turn(first);
         } else {
-            lane.phase = first;
+            this.phase = first;
         }
-        lane
+        this
     }
 
     pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
