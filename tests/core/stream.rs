@@ -570,7 +570,24 @@ fn a_later_run_sees_that_the_source_is_another() {
     // What is made anew is of this source.
     let anew = Scenario::resume_stream(&settled).answers(410, &[]);
     let anew = anew.answers(201, &[("location", "b")]);
-    anew.available(12, true).appends(0..12);
+    let anew = anew.reads(0, 8 * MIB).available(5, false);
+    let error = anew.loses().finds_of(5, 12).available(13, true).error();
+    assert!(
+        matches!(error, Error::Conflict { .. }) && !error.resumable(),
+        "{error:?}"
+    );
+}
+
+// Before any request, as for a source whose length is known.
+#[test]
+fn a_later_run_compares_the_identity_first() {
+    let named = Scenario::stream_with(|config| config.identity = Some("a pipe".into()));
+    let checkpoint = named.checkpoint();
+    let same = |config: &mut Config| config.identity = Some("a pipe".into());
+    Scenario::resume_stream_with(&checkpoint, same).probes();
+    let (error, told) = Scenario::resume_stream(&checkpoint).ends();
+    assert!(matches!(error, Error::SourceChanged { .. }) && error.resumable());
+    assert_eq!(told.saves, []);
 }
 
 #[test]
