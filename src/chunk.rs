@@ -100,10 +100,12 @@ mod tests {
     }
 
     fn sized(limit: Option<u64>, least: Option<u64>, unit: Option<u64>) -> Chunk {
-        let mut config = Config::default();
-        config.request_size = limit;
-        config.request_min = least;
-        config.request_multiple = unit;
+        let config = Config {
+            request_size: limit,
+            request_min: least,
+            request_multiple: unit,
+            ..Config::default()
+        };
         assert_eq!(config.check(), Ok(()));
         Chunk::new(&config, false)
     }

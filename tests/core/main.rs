@@ -21,6 +21,7 @@ mod scenario;
 mod several;
 mod states;
 mod time;
+mod world;
 
 // R10: what a driver hands from thread to thread.
 const _: () = {
