@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use crate::call::{named, same};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
+use crate::resource::Absence;
 use crate::verdict::{Asked, Fate, Verdict, fate};
 use crate::wire::{request, response};
 use crate::{
@@ -53,7 +54,7 @@ pub(crate) enum Joined {
     Verify { at: Tick, doubt: bool },
     /// They are to be completed first.
     Later,
-    /// The whole has every byte.
+    /// It has every byte.
     Whole(UploadUrl),
     /// What was to be deleted is deleted.
     Deleted,
@@ -78,6 +79,7 @@ pub(crate) struct Joining {
     pub(crate) left: Vec<UploadUrl>,
     /// What could not be.
     stays: Vec<UploadUrl>,
+    absence: Absence,
     /// How often the whole was found incomplete, and since when.
     looks: u32,
     since: Option<Tick>,
@@ -99,6 +101,7 @@ impl Joining {
             verified: false,
             left: Vec::new(),
             stays: Vec::new(),
+            absence: Absence::default(),
             looks: 0,
             since: None,
             patience: config.timeouts.concatenation,
@@ -178,6 +181,9 @@ impl Joining {
                     let mut place = self.place(line, Step::Join);
                     place.url = url;
                     return Phase::failure(Error::Conflict { place, conflict });
+                }
+                if response::offset(answer.headers()) == Some(self.length) {
+                    return Phase::success(Joined::Whole(url));
                 }
                 Phase::success(Joined::At(url))
             }
@@ -279,6 +285,9 @@ impl Story for Joining {
             Err(Phase::Over(_)) if step == Step::Discard => return self.kept(line),
             Err(next) => return next,
         };
+        if verdict != Verdict::Missing {
+            self.absence = Absence::default();
+        }
         let retry_after = response::retry_after(answer.headers());
         let cause = Cause::Answered {
             status,
@@ -298,8 +307,13 @@ impl Story for Joining {
             (Verdict::PartsUnfinished, _) => self.again(line, step, cause, retry_after, |at| {
                 Phase::success(Joined::Verify { at, doubt: false })
             }),
+            (Verdict::Missing, _) if !self.absence.is_believed(line.now()) => {
+                self.again(line, step, cause, retry_after, |at| {
+                    Phase::Waiting(at, step)
+                })
+            }
             // Joined, complete, and moved away?
-            (Verdict::Gone, _) => Phase::failure(Error::CompletionUnknown {
+            (Verdict::Gone | Verdict::Missing, _) => Phase::failure(Error::CompletionUnknown {
                 place: self.place(line, step),
             }),
             (_, Step::Join)

@@ -288,6 +288,14 @@ impl<S: Story> Lane<S> {
         &self.line
     }
 
+    /// Whether nothing comes but its end.
+    pub(crate) fn is_ending(&self) -> bool {
+        match &self.phase {
+            Phase::Saving(_, then) => matches!(**then, Phase::Over(_)),
+            phase => matches!(phase, Phase::Over(_)),
+        }
+    }
+
     /// Whether it has come to an end, and said so.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over(None))

@@ -1,5 +1,7 @@
 //! What is known of an upload on the server, and what each exchange says of it.
 
+use std::time::Duration;
+
 use http::HeaderMap;
 
 use crate::checkpoint::Ending;
@@ -8,6 +10,10 @@ use crate::verdict::Fate;
 use crate::wire::date::Date;
 use crate::wire::response;
 use crate::{Conflict, Tick, UploadUrl};
+
+/// So many 404s, over so long, are believed even without a tus server's signature.
+const MISSING_TIMES: u32 = 3;
+const MISSING_OVER: Duration = Duration::from_secs(30);
 
 /// What is known of the upload on the server.
 #[derive(Debug)]
@@ -29,8 +35,20 @@ pub(crate) struct Resource {
     pub(crate) ghost: Ghost,
     pub(crate) expires: Option<Date>,
     pub(crate) ending: Ending,
-    /// How often in a row, and since when, there was a 404 that no tus server signed.
-    pub(crate) missing: Option<(u32, Tick)>,
+    pub(crate) absence: Absence,
+}
+
+/// 404s in a row that no tus server signed: how often, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct Absence(Option<(u32, Tick)>);
+
+impl Absence {
+    /// Another one. So many, over so long, are believed.
+    pub(crate) fn is_believed(&mut self, now: Tick) -> bool {
+        let (times, since) = self.0.unwrap_or((0, now));
+        self.0 = Some((times + 1, since));
+        times + 1 >= MISSING_TIMES && now - since >= MISSING_OVER
+    }
 }
 
 /// What may still arrive of a request that ended unanswered.
@@ -58,7 +76,7 @@ impl Resource {
             ghost: Ghost::Whole,
             expires: None,
             ending: Ending::Open,
-            missing: None,
+            absence: Absence::default(),
         }
     }
 

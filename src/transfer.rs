@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use crate::checkpoint::{Ending, Kept, Saved, Start};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
-use crate::resource::{Confirmed, Ghost, Resource};
+use crate::resource::{Absence, Confirmed, Ghost, Resource};
 use crate::supply::{Shortage, Supply};
 use crate::upload::Uploaded;
 use crate::verdict::{Asked, Fate, Verdict, fate};
@@ -21,10 +21,6 @@ use crate::{
     Algorithm, Answer, Body, Cancel, Cause, Checkpoint, Config, Conflict, Duty, Error, Event,
     Extension, FailureKind, Metadata, Misuse, Op, Place, UploadUrl,
 };
-
-/// So many 404s, over so long, are believed even without a tus server's signature.
-const MISSING_TIMES: u32 = 3;
-const MISSING_OVER: Duration = Duration::from_secs(30);
 
 /// The requests of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -542,7 +538,7 @@ impl Story for Transfer {
             if let Some(resource) = &mut self.resource
                 && verdict != Verdict::Missing
             {
-                resource.missing = None;
+                resource.absence = Absence::default();
             }
         }
         self.decide(line, step, verdict, &flight, &answer)

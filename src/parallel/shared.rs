@@ -119,6 +119,7 @@ impl Parallel {
         if let Some(part) = part_of(id).and_then(|at| self.parts.get_mut(at))
             && self.stage == Stage::Create
             && part.url().is_some()
+            && !part.lane.is_ending()
         {
             // It is created, and goes on when all are.
             part.state = State::Waiting;

@@ -123,6 +123,8 @@ impl Parallel {
         }
         let parts = |is: fn(&Part) -> bool| self.parts.iter().all(is);
         match self.stage {
+            // Their first bytes may have been all.
+            Stage::Create if parts(|part| part.state == State::Over) => self.stage = Stage::Send,
             Stage::Create if parts(|part| part.url().is_some() && part.state != State::Running) => {
                 self.ask_to_join(true);
             }
@@ -194,10 +196,6 @@ impl Parallel {
             (Stage::Discard, _) => {
                 self.leave_parts();
                 self.stage = Stage::End;
-            }
-            (Stage::Terminate, Ok(Joined::At(url))) => {
-                self.whole.story_mut().whole = Some(url);
-                self.terminate_whole();
             }
             (Stage::Terminate, Ok(_)) => {
                 self.whole.story_mut().whole = None;
@@ -355,7 +353,8 @@ impl Parallel {
             }
         }
         if self.whole.story().whole.is_some() {
-            self.terminate_whole();
+            self.whole.line_mut().budget.renew();
+            self.whole.restart(|_| joining::Step::Terminate);
         }
         let place = self.place(Op::Terminate);
         self.end = Some(Err(Error::Cancelled {
@@ -363,11 +362,6 @@ impl Parallel {
             terminated: true,
         }));
         self.stage = Stage::Terminate;
-    }
-
-    fn terminate_whole(&mut self) {
-        self.whole.line_mut().budget.renew();
-        self.whole.restart(|_| joining::Step::Terminate);
     }
 
     /// Something failed before it could be cancelled, or could not be deleted: the first such error is

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
-use super::{MISSING_OVER, MISSING_TIMES, Next, Owed, Step, Told, Transfer};
+use super::{Next, Owed, Step, Told, Transfer};
 use crate::call::{named, same};
 use crate::checkpoint::{Ending, Start};
 use crate::lane::Phase;
@@ -83,11 +83,9 @@ impl Transfer {
         let Some(resource) = &mut self.resource else {
             return self.gone(line, headers);
         };
-        let (times, since) = resource.missing.unwrap_or((0, now));
-        if times + 1 >= MISSING_TIMES && now - since >= MISSING_OVER {
+        if resource.absence.is_believed(now) {
             return self.gone(line, headers);
         }
-        resource.missing = Some((times + 1, since));
         self.again(
             line,
             Op::Probe,

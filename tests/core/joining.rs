@@ -264,6 +264,30 @@ fn the_whole_may_be_asked_for_first() {
 }
 
 #[test]
+fn parts_that_are_complete_at_their_creation_are_joined_as_ever() {
+    let story = Several::join_with(&[5, 0], |config| {
+        unfinished(config);
+        let server = config.server.as_mut().unwrap();
+        let extensions = server.extensions.as_mut().unwrap();
+        extensions.push("creation-with-upload".to_owned());
+    });
+    let whole = [("location", "/files/1"), ("upload-offset", "5")];
+    let story = story.answers(1, 201, &whole).creates(2).joins(&[1, 2]);
+    assert!(story.checkpoint().to_text().contains(
+        "joining yes
+"
+    ));
+    story.joined().succeeds();
+}
+
+#[test]
+fn a_whole_may_be_complete_by_the_answer_that_names_it() {
+    let whole = [("location", WHOLE), ("upload-offset", "10")];
+    early().answers(0, 201, &whole).succeeds();
+    asked().answers(0, 201, &whole).succeeds();
+}
+
+#[test]
 fn what_completed_a_part_unheard_makes_the_whole_an_observation() {
     let story = early().joined().confirms(1, 5).loses(2).finds(2, 5);
     let done = story.finds(0, 10).succeeds();
@@ -310,6 +334,24 @@ fn a_whole_that_vanishes_leaves_it_unknown() {
         "{error:?}"
     );
     assert!(error.resumable());
+}
+
+// As for any upload: a proxy may be wrong about it.
+#[test]
+fn a_whole_is_not_gone_for_one_404_of_a_proxy() {
+    let proxy = || Several::unsigned(404);
+    let story = early().joined().send(&[5, 5]);
+    let story = story.answered(0, proxy()).waits().looks();
+    let story = story.answered(0, proxy()).after(Duration::from_secs(40));
+    story.looks().finds(0, 10).succeeds();
+    let story = early().joined().send(&[5, 5]).answered(0, proxy());
+    let story = story.after(Duration::from_secs(40)).answered(0, proxy());
+    let story = story.after(Duration::from_secs(40)).answered(0, proxy());
+    let error = story.error();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -483,9 +525,9 @@ fn a_cancel_leaves_the_parts_and_the_success() {
 // Cancels.
 
 /// One story for each stage, and its name.
-fn stages() -> [(&'static str, Several); 10] {
+fn stages() -> Vec<(&'static str, Several)> {
     let holding = |lengths: &[u64]| Several::join(lengths).holding_saves();
-    [
+    vec![
         ("the first is created", Several::join(&[5, 5])),
         ("it is saved", holding(&[5, 5]).creates(1)),
         ("parts are created", Several::join(&[5, 5]).creates(1)),

@@ -27,6 +27,7 @@ mod states;
 mod stream;
 mod time;
 mod with_creation;
+mod world;
 
 // R10: what a driver hands from thread to thread.
 const _: () = {

@@ -100,7 +100,11 @@ fn parts_are_created_without_meaning_and_sent_from_where_they_begin() {
     assert!(headers.get("content-type").is_none());
     let done = story.joined().succeeds();
     assert_eq!(done.length, 9);
-    let parts: Vec<_> = done.parts.iter().map(|part| part.expose()).collect();
+    let parts: Vec<_> = done
+        .parts
+        .iter()
+        .map(tus_proto::UploadUrl::expose)
+        .collect();
     assert_eq!(parts, [url(1), url(2), url(3)]);
 }
 

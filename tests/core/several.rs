@@ -307,23 +307,36 @@ impl Several {
 
     #[track_caller]
     pub fn answers_with(
-        mut self,
+        self,
         lane: u32,
         status: u16,
         fields: &[(&str, &str)],
         words: &str,
     ) -> Self {
+        self.answered(lane, Self::answer(status, fields, words))
+    }
+
+    #[track_caller]
+    pub fn answered(mut self, lane: u32, answer: Answer) -> Self {
         let (id, ..) = self.out.remove(&lane).expect("no request is out");
-        let answer = Self::answer(status, fields, words);
         self.input(Input::Answer(id, answer))
     }
 
     pub fn answer(status: u16, fields: &[(&str, &str)], words: &str) -> Answer {
-        let mut response = Response::new(Bytes::copy_from_slice(words.as_bytes()));
+        let mut answer = Self::unsigned(status);
+        if let Answer::Response(response) = &mut answer {
+            *response.headers_mut() = headers(fields);
+            let version = http::HeaderValue::from_static("1.0.0");
+            response.headers_mut().insert("tus-resumable", version);
+            *response.body_mut() = Bytes::copy_from_slice(words.as_bytes());
+        }
+        answer
+    }
+
+    /// What somebody says who does not speak tus.
+    pub fn unsigned(status: u16) -> Answer {
+        let mut response = Response::new(Bytes::new());
         *response.status_mut() = status.try_into().unwrap();
-        *response.headers_mut() = headers(fields);
-        let version = http::HeaderValue::from_static("1.0.0");
-        response.headers_mut().insert("tus-resumable", version);
         Answer::Response(response)
     }
 
