@@ -27,7 +27,8 @@
 //! ```
 //!
 //! where `joining` says whether the concatenation was begun, `whole` where it is, if that is known,
-//! and `part` begins a part with its length; one without a `url` was not created yet.
+//! and `part` begins a part with its length; one without a `url` was not created yet, but not all are
+//! without.
 //!
 //! A line is a name, a space and a value, in this order, each at most once. Bytes of free text that
 //! are not visible ASCII, and `%`, are percent-encoded. The last line holds the FNV-1a hash of all
@@ -398,6 +399,10 @@ impl Lines<'_> {
             };
             parts.push((length, saved));
         }
+        if parts.iter().all(|(_, saved)| saved.is_none()) {
+            // There would be nothing to go on from.
+            return Err(CheckpointError::Line("url"));
+        }
         Ok(Pieces {
             parts,
             joining,
@@ -505,13 +510,17 @@ mod tests {
         whole(saved())
     }
 
-    fn in_parts() -> Checkpoint {
-        let part = |length| Saved {
+    fn saved_of(length: u64) -> Saved {
+        Saved {
             length: Some(length),
             expires: None,
             ending: Ending::Unsettled,
             ..saved()
-        };
+        }
+    }
+
+    fn in_parts() -> Checkpoint {
+        let part = saved_of;
         let pieces = Pieces {
             parts: vec![
                 (3, Some(part(3))),
@@ -554,7 +563,7 @@ mod tests {
         let acknowledged = ended(Ending::Acknowledged);
         let one_part = Checkpoint {
             kept: Kept::Parts(Pieces {
-                parts: vec![(5, None)],
+                parts: vec![(5, Some(saved_of(5)))],
                 joining: false,
                 whole: None,
             }),
@@ -732,8 +741,12 @@ mod tests {
                 "spoke",
             ),
             (
-                "endpoint http://h/\nparts 1\njoining no\npart 5\npart 5\n",
+                "endpoint http://h/\nparts 1\njoining no\npart 5\nurl http://h/a\nspoke no\npart 5\n",
                 "end",
+            ),
+            (
+                "endpoint http://h/\nparts 2\njoining no\npart 5\npart 5\n",
+                "url",
             ),
             (
                 "endpoint http://h/\nparts 1\njoining no\nwhole h\npart 5\n",
