@@ -8,9 +8,19 @@
 //! byte.
 //!
 //! Whoever wants an upload and not a transport takes one of the adapters: `tus-ureq`, or the `tus`
-//! command. The machines are [`Upload`], which begins [at an endpoint](Upload::create),
-//! [at an upload's URL](Upload::append) or [where an earlier run ended](Upload::resume), and
-//! [`Inspect`].
+//! command. The machines are:
+//!
+//! | | |
+//! |---|---|
+//! | [`Upload`] | one upload: begun [at an endpoint](Upload::create), [at its URL](Upload::append) or [where an earlier run ended](Upload::resume); of known length or a stream |
+//! | [`Parallel`] | several parts at the same time, joined at the end: [one source split](Parallel::split), or [several joined](Parallel::join) |
+//! | [`Discover`] | what a server offers |
+//! | [`Inspect`] | what it knows of an upload |
+//! | [`Create`], [`Concatenate`], [`Terminate`] | one request each, tried again until it is answered |
+//!
+//! What a server is [known to offer](Config::server) decides what an upload sends: the bytes of a
+//! small file along with its creation, which checksum, whether parts can be joined; and what it is
+//! known not to offer is refused before any request, with the extension's name.
 //!
 //! # The contract
 //!
@@ -102,6 +112,21 @@
 //! ```
 //!
 //! The table of every state and every event, with its outcome, is `tests/core/states.txt`.
+//!
+//! A source of unknown length is asked for its bytes before they are sent ([`Duty::Read`]); the driver
+//! keeps one request's worth of them. The server is told the length with the last bytes. Where a lost
+//! answer leaves open whether it heard that, a `HEAD` tells; a `400` to the length said again means
+//! that it had.
+//!
+//! # An upload in parts
+//!
+//! Each part is an upload on a lane of its own ([`DutyId::lane`]; 0 is the whole's). Some run at once,
+//! and a loss, a 429 or a 503 on one holds back all. What must survive of all of them is one
+//! checkpoint; credentials obtained for one serve all. When every part is complete, that they will be
+//! joined is saved, and then asked for. If that is lost, or refused because a part is missing, the
+//! parts are looked at before it is asked again; a part that is gone by then may have been joined and
+//! moved away, and the end is [`Error::CompletionUnknown`]. A part that fails for good ends the others,
+//! and there is one error.
 //!
 //! # What holds
 //!

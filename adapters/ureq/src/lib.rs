@@ -13,6 +13,29 @@
 //! # Ok::<(), tus_ureq::driver::Error>(())
 //! ```
 //!
+//! Beside files there are pipes, parts, and several files as one; checksums; credentials that are
+//! renewed in mid-upload:
+//!
+//! ```no_run
+//! # use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+//! use tus_proto::Algorithm;
+//! use tus_ureq::driver::{FileSource, StreamSource};
+//!
+//! # let endpoint = "https://example.org/files/";
+//! # fn token() -> HeaderValue { HeaderValue::from_static("Bearer x") }
+//! let client = tus_ureq::Client::new(); // it remembers what each server offers
+//! client.upload(endpoint).send(StreamSource::new(std::io::stdin()))?;
+//! client.upload(endpoint).parallel(4).send(FileSource::open("disk.img")?)?;
+//! let logs = [FileSource::open("1.log")?, FileSource::open("2.log")?];
+//! client.upload_many(endpoint, logs).send()?;
+//! client
+//!     .upload(endpoint)
+//!     .config(|config| config.checksums = vec![Algorithm::SHA256, Algorithm::SHA1])
+//!     .authorize(|_challenge| Some(HeaderMap::from_iter([(AUTHORIZATION, token())])))
+//!     .send(FileSource::open("a.bin")?)?;
+//! # Ok::<(), tus_ureq::driver::Error>(())
+//! ```
+//!
 //! An upload that was cut short goes on in a later run if its checkpoint is kept:
 //! [`UploadCall::resume_from`]. It is ended from elsewhere with a
 //! [`Canceller`](tus_driver::Canceller).
