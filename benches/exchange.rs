@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response};
-use tus_proto::{Answer, Config, Duty, Input, Machine, Output, Tick, Upload};
+use tus_proto::{Answer, Body, Config, Duty, Input, Machine, Output, Parallel, Tick, Upload};
 
 #[global_allocator]
 static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -19,6 +19,10 @@ fn main() {
     println!(
         "an idle Upload: {} bytes, without what it points to",
         size_of::<Upload>()
+    );
+    println!(
+        "an idle Parallel: {} bytes, without its parts",
+        size_of::<Parallel>()
     );
     println!("each iteration is {REQUESTS} exchanges");
     divan::main();
@@ -34,6 +38,48 @@ fn appends() -> bool {
 #[divan::bench]
 fn partial_takes() -> bool {
     run(|body_end| (204, body_end - SIZE / 2))
+}
+
+/// The same in four parts, each request of each answered at once, and joined at the end.
+#[divan::bench]
+fn parts() -> bool {
+    let mut config = Config::default();
+    config.request_size = Some(SIZE);
+    config.parts.least = SIZE;
+    let all =
+        Parallel::split("https://example.org/files/", SIZE * REQUESTS, 4, &config).expect("a URL");
+    let mut names = 0;
+    drive(all, |lane, body| {
+        let base = SIZE * REQUESTS / 4 * u64::from(lane.saturating_sub(1));
+        names += 1;
+        if body.is_empty() {
+            (201, 0, names)
+        } else {
+            (204, body.end - base, names)
+        }
+    })
+}
+
+/// Answers every exchange by its lane and body: a status, an offset, a name.
+fn drive<M: Machine>(mut machine: M, mut answer: impl FnMut(u32, Body) -> (u16, u64, u32)) -> bool {
+    let now = Tick(Duration::ZERO);
+    loop {
+        match machine.poll(now) {
+            Output::Begin(id, Duty::Exchange(request, _)) => {
+                let (status, offset, name) = answer(id.lane, request.body().clone());
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = status.try_into().expect("a status");
+                let headers = response.headers_mut();
+                headers.insert("location", HeaderValue::from(name));
+                headers.insert("upload-offset", HeaderValue::from(offset));
+                machine.handle(now, Input::Answer(id, Answer::Response(response)));
+            }
+            Output::Begin(id, _) => machine.handle(now, Input::Answer(id, Answer::Saved)),
+            Output::Event(_) => (),
+            Output::Done(result) => return result.is_ok(),
+            Output::Stop(_) | Output::Wait(_) => return false,
+        }
+    }
 }
 
 fn run(answer: impl Fn(u64) -> (u16, u64)) -> bool {
