@@ -563,7 +563,10 @@ pub enum Misuse {
     Algorithm(String),
     /// The server says that it does not have the extension that this needs.
     /// [`Config::try_unoffered`](crate::Config::try_unoffered) tries all the same.
-    #[error("the server does not offer the extension {0}, which this needs")]
+    #[error(
+        "the server does not offer the extension {0}, which this needs; Config::try_unoffered tries \
+         all the same"
+    )]
     NotOffered(Extension),
     /// The server offers checksums, but none of these.
     #[error(

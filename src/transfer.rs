@@ -311,9 +311,12 @@ impl Transfer {
         confirmed
     }
 
-    /// Whether the server has all there is, and knows it.
+    /// Whether the server has all there is, and knows it. Of an upload that this run made, nobody but
+    /// its source can say where it ends.
     fn is_whole(&self, offset: u64) -> bool {
-        self.length == Some(offset) && self.told == Told::Yes
+        let is_ours = |resource: &Resource| resource.reach.is_some();
+        let foretold = self.supply.is_open() && self.resource.as_ref().is_some_and(is_ours);
+        self.length == Some(offset) && self.told == Told::Yes && !foretold
     }
 
     /// The server lost bytes that the source does not have any more.
@@ -330,11 +333,11 @@ impl Transfer {
 
     /// Takes the server's word for how long the whole is, or that it was not told.
     fn note_length(&mut self, headers: &HeaderMap) {
-        if let Some(server) = response::length(headers) {
+        if response::is_deferred(headers) {
+            self.told = Told::No;
+        } else if let Some(server) = response::length(headers) {
             self.told = Told::Yes;
             self.know_length(server);
-        } else if response::is_deferred(headers) {
-            self.told = Told::No;
         }
     }
 

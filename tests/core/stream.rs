@@ -471,6 +471,31 @@ fn a_server_that_knows_another_length_is_a_conflict() {
     assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
 }
 
+// Some servers and proxies report the present size as the length.
+#[test]
+fn a_length_that_nobody_told_is_not_the_streams() {
+    let lost = || stream().available(8, false).appends(0..8).loses().probes();
+    let error = lost()
+        .finds_of(8, 8)
+        .reads(8, 9)
+        .available(9, false)
+        .error();
+    assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+    // Should it end there, it was the truth.
+    let told = lost().finds_of(8, 8).reads(8, 9).available(8, true);
+    told.appends(8..8).confirms(8).succeeds();
+    // What waits for the length does not know it.
+    let fields = [
+        ("upload-offset", "8"),
+        ("upload-length", "8"),
+        ("upload-defer-length", "1"),
+    ];
+    let told = lost().answers(200, &fields).reads(8, 16);
+    told.available(9, true)
+        .appends(8..9)
+        .with("upload-length", "9");
+}
+
 // Never a success of a part: the file on the server is the source, or it is an error.
 #[test]
 fn what_the_server_wants_is_not_the_whole_until_the_source_has_ended() {

@@ -9,12 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tus_proto::{
-    Authorize, Body, Capabilities, Checkpoint, Config, Date, Discover, Event, Inspect, Inspected,
-    Machine, Misuse, Op, Parallel, Terminate, Terms, Upload, Uploaded,
+    Algorithm, Authorize, Body, Capabilities, Checkpoint, Config, Date, Discover, Event, Inspect,
+    Inspected, Machine, Misuse, Op, Parallel, Terminate, Terms, Upload, Uploaded,
 };
 
 use crate::run::{Challenge, Options, run};
-use crate::{Canceller, Client, Entry, Error, IntoSource, Many, Source, Store, StoreError};
+use crate::{
+    ALGORITHMS, Canceller, Client, Entry, Error, IntoSource, Many, Source, Store, StoreError,
+};
 
 /// Something that is about to be done; adapters make it. `K` is what.
 #[must_use = "nothing is sent before `send`"]
@@ -173,6 +175,10 @@ impl<'a, K> Call<'a, K> {
             return Err(wrong);
         }
         let config = &mut self.config;
+        let unknown = |algorithm: &&Algorithm| !ALGORITHMS.contains(algorithm);
+        if let Some(algorithm) = config.checksums.iter().find(unknown) {
+            return Err(Error::Checksum(algorithm.clone()));
+        }
         if config.seed == 0 {
             // One of its own for every call, unless the caller chose one.
             config.seed = RandomState::new().build_hasher().finish();
@@ -185,26 +191,33 @@ impl<'a, K> Call<'a, K> {
         Ok(())
     }
 
-    /// Brings to the configuration what the server offers, where that can change what is sent. If it
-    /// cannot be had, the call goes on without it.
+    /// Brings to the configuration what the server offers, where that is known, or can change what is
+    /// sent. If it cannot be had, the call goes on without it.
     fn discover(&mut self, op: Op, length: Option<u64>) -> Result<(), Error> {
-        if !Discover::pays(&self.config, op, length) {
+        let url = self.target.url().to_owned();
+        let known = self.config.server.is_some() || self.client.recall(&url, &mut self.config);
+        if known || !Discover::pays(&self.config, op, length) {
             return Ok(());
         }
-        let endpoint = self.target.url().to_owned();
-        if self.client.recall(&endpoint, &mut self.config) {
-            return Ok(());
+        let machine = Discover::before_upload(&url, &self.config)?;
+        let said = self.ask(machine);
+        if let Err(error) = &said {
+            tracing::debug!(%error, "what the server offers is not known");
         }
-        let machine = Discover::before_upload(&endpoint, &self.config)?;
-        match self.ask(machine) {
-            Ok(server) => {
-                self.client.remember(&endpoint, server.clone());
-                self.config.server = server;
-            }
-            Err(error) => tracing::debug!(%error, "what the server offers is not known"),
+        if let (Target::Endpoint(endpoint), false) = (&self.target, is_cancelled(&said)) {
+            let said = said.as_ref().map(Clone::clone).map_err(|_| ());
+            self.client.remember(endpoint, said);
         }
+        self.config.server = said.unwrap_or_default();
         Ok(())
     }
+}
+
+fn is_cancelled<T>(result: &Result<T, Error>) -> bool {
+    matches!(
+        result,
+        Err(Error::Upload(tus_proto::Error::Cancelled { .. }))
+    )
 }
 
 impl<S> Call<'_, Uploading<S>> {
@@ -429,7 +442,7 @@ impl DiscoverCall<'_> {
         self.check()?;
         let machine = Discover::new(self.target.url(), &self.config)?;
         let server = self.ask(machine)?;
-        self.client.remember(self.target.url(), server.clone());
+        self.client.remember(self.target.url(), Ok(server.clone()));
         Ok(server)
     }
 }

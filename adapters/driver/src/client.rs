@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tus_proto::{Capabilities, Config};
 
@@ -12,16 +13,28 @@ use crate::{Error, IntoSource, Many, Transport};
 /// What there is to do over a transport: upload, inspect, delete. Each adapter has one of its own,
 /// with the same names.
 ///
-/// It remembers what each endpoint offers, and asks only where that changes what is sent. Clones
-/// remember the same.
+/// It remembers for an hour what each endpoint offers, and asks only where that changes what is sent;
+/// that one could not be asked is remembered for five minutes. Clones remember the same.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) transport: Arc<dyn Transport>,
     servers: Arc<Mutex<Servers>>,
 }
 
-/// What each endpoint said that it offers; `None`: it does not say.
-type Servers = HashMap<String, Option<Capabilities>>;
+type Servers = HashMap<String, Known>;
+
+/// What an endpoint said that it offers.
+struct Known {
+    /// `None`: it does not say.
+    server: Option<Capabilities>,
+    /// When it is asked again.
+    until: Instant,
+}
+
+/// How long an answer is believed.
+const ANSWERED: Duration = Duration::from_secs(60 * 60);
+/// How long an endpoint that could not be asked is left alone.
+const UNANSWERED: Duration = Duration::from_secs(5 * 60);
 
 impl Client {
     /// One over this transport.
@@ -75,18 +88,31 @@ impl Client {
         DiscoverCall::of(self.clone(), endpoint)
     }
 
-    /// Brings to the configuration what is remembered of an endpoint; whether it was asked.
-    pub(crate) fn recall(&self, endpoint: &str, config: &mut Config) -> bool {
+    /// Brings to the configuration what is remembered of the endpoint that is at this URL, or that it
+    /// lies under; whether there is anything.
+    pub(crate) fn recall(&self, url: &str, config: &mut Config) -> bool {
+        let now = Instant::now();
         let servers = self.servers();
-        let known = servers.get(endpoint);
-        if let Some(server) = known {
-            config.server.clone_from(server);
+        let known = servers
+            .iter()
+            .find(|(endpoint, known)| url.starts_with(&**endpoint) && now < known.until);
+        if let Some((_, known)) = known {
+            config.server.clone_from(&known.server);
         }
         known.is_some()
     }
 
-    pub(crate) fn remember(&self, endpoint: &str, server: Option<Capabilities>) {
-        self.servers().insert(endpoint.to_owned(), server);
+    /// Remembers what an endpoint said; an error: that it could not be asked.
+    pub(crate) fn remember(&self, endpoint: &str, said: Result<Option<Capabilities>, ()>) {
+        let now = Instant::now();
+        let (server, long) = match said {
+            Ok(server) => (server, ANSWERED),
+            Err(()) => (None, UNANSWERED),
+        };
+        let mut servers = self.servers();
+        servers.retain(|_, known| now < known.until);
+        let until = now + long;
+        servers.insert(endpoint.to_owned(), Known { server, until });
     }
 
     fn servers(&self) -> MutexGuard<'_, Servers> {

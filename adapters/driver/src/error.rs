@@ -19,6 +19,9 @@ pub enum Error {
     /// A header that cannot be sent; no request was made.
     #[error("a header cannot be sent: {0}; check its name and value")]
     Header(#[source] http::Error),
+    /// A checksum that cannot be computed here; no request was made.
+    #[error("there is no checksum {0} here; there are sha1, sha256, sha512, md5 and crc32")]
+    Checksum(tus_proto::Algorithm),
     /// The source cannot be opened; no request was made.
     #[error("cannot read {}: {source}", Named(path.as_ref()))]
     Source {

@@ -13,10 +13,17 @@ use crate::{Error, Source};
 /// Several sources, one after the other, each a part of one upload.
 #[derive(Clone)]
 pub struct Many {
-    sources: Vec<(u64, Arc<dyn Source>)>,
+    sources: Vec<Placed>,
     length: u64,
     identity: Option<String>,
     name: Option<OsString>,
+}
+
+/// One of them, with its bytes as they were when it was taken in.
+#[derive(Clone)]
+struct Placed {
+    range: Range<u64>,
+    source: Arc<dyn Source>,
 }
 
 impl Many {
@@ -33,8 +40,12 @@ impl Many {
             let bytes = source
                 .length()
                 .ok_or(unsuited("the length of one of its sources is not known"))?;
-            placed.push((length, source));
-            length = length.checked_add(bytes).ok_or(tus_proto::Misuse::Parts)?;
+            let end = length.checked_add(bytes).ok_or(tus_proto::Misuse::Parts)?;
+            placed.push(Placed {
+                range: length..end,
+                source,
+            });
+            length = end;
         }
         if placed.is_empty() {
             return Err(tus_proto::Misuse::Parts.into());
@@ -47,18 +58,21 @@ impl Many {
         })
     }
 
-    /// The source that has the byte at this offset, and where it begins.
-    fn source_at(&self, at: u64) -> Option<&(u64, Arc<dyn Source>)> {
-        let after = self.sources.partition_point(|(start, _)| *start <= at);
-        self.sources.get(after.checked_sub(1)?)
+    /// The source that has the byte at this offset.
+    fn source_at(&self, at: u64) -> Option<&Placed> {
+        let after = self
+            .sources
+            .partition_point(|placed| placed.range.start <= at);
+        let placed = self.sources.get(after.checked_sub(1)?)?;
+        placed.range.contains(&at).then_some(placed)
     }
 }
 
 /// Of each, if each has one: as one may be long, a hash.
-fn identity(sources: &[(u64, Arc<dyn Source>)]) -> Option<String> {
+fn identity(sources: &[Placed]) -> Option<String> {
     let mut hash = Sha256::new();
-    for (start, source) in sources {
-        hash.update(start.to_be_bytes());
+    for Placed { range, source } in sources {
+        hash.update(range.start.to_be_bytes());
         hash.update(source.identity()?);
         hash.update([0]);
     }
@@ -74,8 +88,8 @@ fn identity(sources: &[(u64, Arc<dyn Source>)]) -> Option<String> {
 }
 
 /// Of each, if each has one.
-fn name(sources: &[(u64, Arc<dyn Source>)]) -> Option<OsString> {
-    let names: Option<Vec<_>> = sources.iter().map(|(_, source)| source.name()).collect();
+fn name(sources: &[Placed]) -> Option<OsString> {
+    let names: Option<Vec<_>> = sources.iter().map(|placed| placed.source.name()).collect();
     // No name of a file has this in it.
     Some(names?.join(OsStr::new("\0")))
 }
@@ -86,24 +100,22 @@ impl Source for Many {
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let Some((start, source)) = self.source_at(at).filter(|_| at < self.length) else {
+        let Some(Placed { range, source }) = self.source_at(at) else {
             return Ok(0);
         };
         // Never beyond its end, where the next one begins.
-        let left = (start + source.length().unwrap_or(0)).saturating_sub(at);
-        let most = usize::try_from(left).map_or(buf.len(), |left| left.min(buf.len()));
-        source.read_at(&mut buf[..most], at - start)
+        let most = usize::try_from(range.end - at).map_or(buf.len(), |left| left.min(buf.len()));
+        source.read_at(&mut buf[..most], at - range.start)
     }
 
     fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
     }
 
-    fn unchanged(&self, range: Range<u64>) -> io::Result<bool> {
-        for (start, source) in &self.sources {
-            let end = start + source.length().unwrap_or(0);
-            let (from, to) = (range.start.max(*start), range.end.min(end));
-            if from < to && !source.unchanged(from - start..to - start)? {
+    fn unchanged(&self, asked: Range<u64>) -> io::Result<bool> {
+        for Placed { range, source } in &self.sources {
+            let (from, to) = (asked.start.max(range.start), asked.end.min(range.end));
+            if from < to && !source.unchanged(from - range.start..to - range.start)? {
                 return Ok(false);
             }
         }
@@ -115,8 +127,8 @@ impl Source for Many {
     }
 
     fn parts(&self) -> Option<Vec<u64>> {
-        let lengths = self.sources.iter().map(|(_, source)| source.length());
-        lengths.collect()
+        let ranges = self.sources.iter().map(|placed| &placed.range);
+        Some(ranges.map(|range| range.end - range.start).collect())
     }
 }
 

@@ -122,12 +122,15 @@ impl<R: Read + Send + 'static> Source for StreamSource<R> {
                     end: end_is_there,
                 });
             }
+            // Until the read has come back: should it panic, bytes may be lost.
+            kept.failed = true;
             drop(kept);
             // No further than what is wanted, but in whole pieces: a pipe gives what it has.
             piece.resize(BLOCK, 0);
             let wanted = usize::try_from(upto - end).map_or(BLOCK, |wanted| wanted.min(BLOCK));
             let read = reader.read(&mut piece[..wanted]);
             let mut kept = self.kept();
+            kept.failed = false;
             match read {
                 Ok(0) => kept.ended = true,
                 Ok(read) if read > wanted => {
@@ -311,6 +314,22 @@ mod tests {
         let source = StreamSource::new(Once(false));
         assert_eq!(source.fill(0, 10).unwrap_err().to_string(), "once");
         assert!(source.fill(0, 10).is_err());
+    }
+
+    #[test]
+    fn what_panicked_once_fails_for_good() {
+        struct Panics(bool);
+        impl Read for Panics {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                assert!(std::mem::replace(&mut self.0, true), "by design");
+                buf[0] = 1;
+                Ok(1)
+            }
+        }
+        let source = StreamSource::new(Panics(false));
+        let fill = || source.fill(0, 10);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(fill)).is_err());
+        assert!(source.fill(0, 10).is_err(), "nobody knows what it had read");
     }
 
     #[test]
