@@ -8,7 +8,8 @@
 //! - [`Error::CompletionUnknown`], where the server moves away what is complete, and the answer that
 //!   said so was lost (*endings*); [`Error::Gone`], where in place of that answer came one that means
 //!   that the request was not carried out, which only something in between can have said;
-//! - either of them, where the server drops an unfinished upload.
+//! - either of them, where the server drops an unfinished upload, or where the parts were joined and
+//!   deleted, that could not be noted, and the process was killed.
 
 use std::ops::Range;
 
@@ -55,7 +56,9 @@ fn live(world: &mut World) -> End {
                 return End::Unfinished(place.url);
             }
             Some(Err(Error::CompletionUnknown { .. } | Error::Gone { .. }))
-                if world.vanished || world.server.quirks().contains(&Quirk::MovesCompleted) =>
+                if world.vanished
+                    || world.lost_a_save && world.discard
+                    || world.server.quirks().contains(&Quirk::MovesCompleted) =>
             {
                 return End::Unknown;
             }

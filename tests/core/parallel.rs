@@ -475,6 +475,17 @@ fn a_cancel_ends_the_one_question_for_credentials() {
     assert!(story.stopped.contains(&asked) && story.duties.is_empty());
 }
 
+// The deletion may need them as well.
+#[test]
+fn a_question_that_was_cancelled_can_be_asked_again() {
+    let story = Several::created_with(&[5, 5], opted).answers(1, 401, &[]);
+    let story = story.cancel(Cancel::Terminate).answers(1, 401, &[]);
+    assert_eq!(story.duties.len(), 1);
+    let story = story.answers_duty(credentials("new"));
+    assert_eq!(story.request(1).method(), "DELETE");
+    assert_eq!(story.request(1).headers()["authorization"], "new");
+}
+
 // Checkpoints.
 
 #[test]
@@ -515,6 +526,12 @@ fn a_checkpoint_that_cannot_be_saved_is_told_and_tried_again() {
     let story = story
         .saved_as(failed(FailureKind::Lost))
         .answers(1, 403, &[]);
+    assert!(story.saved().error().resumable());
+
+    // Also where nothing changed since.
+    let story = Several::join(&[5]).holding_saves().creates(1);
+    let story = story.saved_as(failed(FailureKind::Lost)).sent(1, 0);
+    let story = story.answers(1, 403, &[]);
     assert!(story.saved().error().resumable());
 }
 
@@ -592,8 +609,9 @@ fn another_source_does_not_forget_parts_that_expired() {
         config.wall_clock = Some(tus_proto::Date::from_unix_seconds(2_000_000_000));
     });
     let machine = Parallel::resume(ENDPOINT, story.checkpoint(), 5, &config).unwrap();
-    let (error, story) = Several::new(machine, &config).ends();
-    assert!(error.resumable() && story.saves.is_empty());
+    let (error, again) = Several::new(machine, &config).ends();
+    assert!(error.resumable() && again.saves.is_empty());
+    assert_eq!(again.machine.checkpoint(), Some(story.checkpoint()));
 }
 
 #[test]
@@ -721,6 +739,14 @@ fn amounts_are_of_all_parts() {
             "7..10"
         ]
     );
+}
+
+#[test]
+fn what_the_server_did_not_take_is_not_held_to_be_sent() {
+    let story = Several::created(&[5, 5]).sent(1, 0).sent(1, 4);
+    // It waits, and so no other request has told how far it is.
+    let story = story.confirms(1, 0).sent(2, 0).sent(2, 3);
+    assert_eq!(story.events.last(), Some(&Event::Sent { offset: 3 }));
 }
 
 // I5: what goes back is told.

@@ -138,7 +138,7 @@ pub struct World {
     /// Bytes of a stream before this are dropped.
     kept: u64,
     early: bool,
-    discard: bool,
+    pub discard: bool,
     /// The request before which an unfinished upload vanishes.
     vanishes: Option<usize>,
     pub vanished: bool,
