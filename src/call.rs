@@ -15,8 +15,9 @@ use crate::wire::reference::{self, ReferenceError};
 use crate::wire::request::{self, Creation};
 use crate::wire::response;
 use crate::{
-    Body, Cancel, Capabilities, Cause, Checkpoint, Config, Error, Event, Extension, FailureKind,
-    Input, Machine, Metadata, MetadataError, Misuse, Op, Output, Place, Tick, UploadUrl, Violation,
+    Authorize, Body, Cancel, Capabilities, Cause, Checkpoint, Config, Error, Event, Extension,
+    FailureKind, Input, Machine, Metadata, MetadataError, Misuse, Op, Output, Place, Tick,
+    UploadUrl, Violation,
 };
 
 /// How long an upload waits to hear what the server offers, at most.
@@ -84,6 +85,8 @@ impl Discover {
         let mut config = config.clone();
         config.retry.attempts = Some(0);
         config.retry.deadline = Some(BEFORE_UPLOAD);
+        // Nobody is asked for a password that is taken away after five seconds.
+        config.authorize = Authorize::Never;
         Self::new(endpoint, &config)
     }
 
@@ -269,8 +272,9 @@ impl Concatenate {
     ///
     /// # Errors
     ///
-    /// Where a URL or an option cannot be used, there are no parts or too many, or the
-    /// [server](Config::server) is known not to offer concatenation.
+    /// Where a URL or an option cannot be used, there are no parts or too many, their list is
+    /// [too long](crate::Parts::list_limit), or the [server](Config::server) is known not to offer
+    /// concatenation.
     pub fn new(endpoint: &str, parts: &[&str], config: &Config) -> Result<Self, Misuse> {
         let (endpoint, line) = begin(endpoint, config)?;
         config.needs(Extension::Concatenation)?;
@@ -289,8 +293,9 @@ impl Concatenate {
             .collect::<Result<Vec<_>, _>>()?;
         let home = config.parts.relative.then_some(&endpoint);
         let list = request::concatenation_list(parts.iter(), home);
-        if list.len() > config.parts.list_limit {
-            return Err(Misuse::Parts);
+        let (length, limit) = (list.len(), config.parts.list_limit);
+        if length > limit {
+            return Err(Misuse::PartList { length, limit });
         }
         let request = request::concatenate(&endpoint, list, &config.metadata);
         Call::lane(

@@ -44,6 +44,17 @@ impl Chunk {
         left.min(self.most())
     }
 
+    /// The bytes of the next request, if so many are at hand and it is not the last.
+    pub(crate) fn part(&self, at_hand: u64) -> u64 {
+        let size = self.size(at_hand);
+        size - size % self.unit
+    }
+
+    /// Whether so many bytes are enough for a request that is not the last.
+    pub(crate) fn suffices(&self, at_hand: u64) -> bool {
+        at_hand >= self.least
+    }
+
     /// The most bytes of the next request.
     fn most(&self) -> u64 {
         self.even(self.limit.min(self.lasting).min(self.passing))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 
-use crate::credentials::is_owned;
+use crate::credentials::is_protocol_field;
 use crate::{Algorithm, Capabilities, Cause, Date, Extension, Foreign, Metadata, Misuse, Op};
 
 /// The longest [identity](Config::identity), in bytes.
@@ -212,7 +212,7 @@ impl Config {
             return Err(Misuse::Identity);
         }
         match &self.request_id {
-            Some(name) if is_owned(name) => Err(Misuse::Header(name.clone())),
+            Some(name) if is_protocol_field(name) => Err(Misuse::Header(name.clone())),
             _ => Ok(()),
         }
     }
@@ -353,6 +353,19 @@ impl Default for Parts {
     }
 }
 
+impl Parts {
+    /// The lengths of the parts of a source of this length, if so many are wanted: as many, or fewer
+    /// if they would be shorter than [`least`](Self::least). `None`: it stays whole.
+    #[must_use]
+    pub fn cut(&self, length: u64, wanted: usize) -> Option<Vec<u64>> {
+        let most = length / self.least.max(1);
+        let count = (wanted.min(MAX_PARTS) as u64).min(most);
+        let more = length.checked_rem(count).filter(|_| count > 1)?;
+        let part = |n| length / count + u64::from(n < more);
+        Some((0..count).map(part).collect())
+    }
+}
+
 /// Whether an attempt that failed, of this operation and by this cause, is the last one.
 pub type VetoPredicate = dyn Fn(Op, &Cause) -> bool + Send + Sync;
 
@@ -421,5 +434,28 @@ impl fmt::Debug for Authorize {
             Self::OnUnauthorized => "OnUnauthorized",
             Self::When(_) => "When(..)",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // PROTOCOL §4, 27.
+    #[test]
+    fn a_source_is_cut_into_parts_that_are_not_too_short() {
+        let mut parts = Parts::default();
+        assert_eq!(parts.cut(u64::MAX, 1), None);
+        assert_eq!(parts.cut((16 << 20) - 1, 4), None, "two would be too short");
+        assert_eq!(parts.cut(16 << 20, 4), Some(vec![8 << 20; 2]));
+        assert_eq!(
+            parts.cut(100 << 20, 3),
+            Some(vec![34_952_534, 34_952_533, 34_952_533])
+        );
+        parts.least = 1;
+        assert_eq!(parts.cut(3, 5), Some(vec![1; 3]));
+        assert_eq!(parts.cut(0, 5), None);
+        assert_eq!(parts.cut(7, 0), None);
+        assert_eq!(parts.cut(u64::MAX, 2), Some(vec![1 << 63, (1 << 63) - 1]));
     }
 }

@@ -108,8 +108,10 @@ static OWNED: [HeaderName; 10] = [
 /// The same, by family.
 static OWNED_PREFIXES: [&str; 2] = ["tus-", "upload-"];
 
-/// Whether a header is the framing's or the protocol's own.
-pub(crate) fn is_owned(name: &HeaderName) -> bool {
+/// Whether a header is the framing's or the protocol's own: it is not for users, nor for what
+/// changes requests on their way.
+#[must_use]
+pub fn is_protocol_field(name: &HeaderName) -> bool {
     OWNED.contains(name)
         || OWNED_PREFIXES
             .iter()
@@ -234,7 +236,7 @@ impl Credentials {
 
 /// Marks every value as sensitive, so that neither `Debug` shows it nor HTTP/2 indexes it.
 fn confidential(mut headers: HeaderMap) -> Result<HeaderMap, Unfit> {
-    if let Some(owned) = headers.keys().find(|name| is_owned(name)) {
+    if let Some(owned) = headers.keys().find(|name| is_protocol_field(name)) {
         return Err(Unfit::Owned(owned.clone()));
     }
     for value in headers.values_mut() {

@@ -588,6 +588,17 @@ pub enum Misuse {
         crate::config::MAX_PARTS
     )]
     Parts,
+    /// What cannot be uploaded in parts, and why.
+    #[error("it cannot be uploaded in parts: {0}")]
+    Uncuttable(&'static str),
+    /// The list of the parts' URLs is longer than what may be sent.
+    #[error("the list of the parts has {length} bytes, more than the {limit} that are allowed")]
+    PartList {
+        /// The length of the list, in bytes.
+        length: usize,
+        /// The length that it may have ([`Parts::list_limit`](crate::Parts::list_limit)).
+        limit: usize,
+    },
     /// A part of an upload that is itself in parts.
     #[error("parts cannot have parts: an upload is partial, or it is joined from partial ones")]
     PartOfParts,

@@ -263,7 +263,12 @@ impl<S: Story> Lane<S> {
             unsaved: false,
             cancel: None,
         };
-        this.turn(first);
+        if this.saved.is_some() {
+            // It may be no longer what is true.
+            this.turn(first);
+        } else {
+            this.phase = first;
+        }
         this
     }
 

@@ -87,13 +87,17 @@
 //!                                     └─refused──▶ Error, with a checkpoint whenever the URL is good
 //! ```
 //!
-//! What may follow on each request, checked against the machine by a test:
+//! What may follow on each request, and on each question to the source (`Digest` with
+//! [checksums](Config::checksums), `Read` where its length is unknown), checked against the machine by a
+//! test:
 //!
 //! ```text
-//! Append    -> Append, Authorize, Done, Error, Probe, Terminate
+//! Append    -> Append, Authorize, Digest, Done, Error, Probe, Read, Terminate
 //! Authorize -> Error, Probe, Terminate
-//! Create    -> Append, Authorize, Create, Done, Error
-//! Probe     -> Append, Authorize, Create, Done, Error, Probe, Terminate
+//! Create    -> Append, Authorize, Create, Digest, Done, Error, Probe, Read
+//! Digest    -> Append, Error, Terminate
+//! Probe     -> Append, Authorize, Create, Digest, Done, Error, Probe, Read, Terminate
+//! Read      -> Append, Digest, Error, Read, Terminate
 //! Terminate -> Authorize, Error, Terminate
 //! ```
 //!
@@ -145,7 +149,7 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{
     Authorize, AuthorizePredicate, Config, Parts, RetryPolicy, Timeouts, Veto, VetoPredicate,
 };
-pub use credentials::{Foreign, Origin, Refusal};
+pub use credentials::{Foreign, Origin, Refusal, is_protocol_field};
 pub use error::{
     Cause, Conflict, Deadline, Error, Failure, FailureKind, Hint, Limit, Misuse, Op, Place,
     Violation,

@@ -200,7 +200,7 @@ pub enum Answer {
     /// The digest, as raw bytes.
     Digest(Bytes),
     /// What the source has. Where it has not ended, there must be at least one byte more than what
-    /// the duty said to keep.
+    /// the duty said to keep, and more than the answer before, if that was to the same question.
     Available {
         /// Bytes before this offset can be read. It may be more than was wanted.
         upto: u64,

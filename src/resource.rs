@@ -108,11 +108,18 @@ impl Resource {
         self.offset = offset;
         self.highest = self.highest.max(offset);
         self.spoke = true;
-        if self.length.is_none_or(|length| offset < length) {
+        if let Some(length) = self.length {
+            self.note_end(length);
+        }
+        confirmed
+    }
+
+    /// What the length says of the upload's completion, by the server's last word.
+    pub(crate) fn note_end(&mut self, length: u64) {
+        if self.offset < length {
             // Whatever became of the request that would have completed it, it did not.
             self.ending = Ending::Open;
         }
-        confirmed
     }
 
     /// What the end of an append says of what may still arrive of it.

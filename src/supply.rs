@@ -15,6 +15,8 @@ pub(crate) struct Supply {
     /// The source ends where it ends; `None`: its length is known.
     stream: Option<Stream>,
     checksum: Option<Checksum>,
+    /// What was asked of the source last is bytes, and not a digest of them.
+    reading: bool,
 }
 
 /// A source that is read as it comes.
@@ -25,8 +27,10 @@ struct Stream {
     /// Bytes before this are at hand.
     upto: u64,
     ended: bool,
-    /// The offset for which it was last asked: not twice for the same.
+    /// The offset for which it was last asked: again only if that was not enough.
     asked: Option<u64>,
+    /// If it has not ended, it must give more than the bytes before this.
+    beyond: u64,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,7 @@ impl Supply {
             chunk: Chunk::new(config, is_stream || checksum.is_some()),
             stream: is_stream.then(Stream::default),
             checksum,
+            reading: false,
         })
     }
 
@@ -70,9 +75,14 @@ impl Supply {
                 Some(length) if upto >= length => length.saturating_add(1),
                 _ => upto,
             };
-            if stream.upto < upto && stream.asked != Some(from) {
+            let again = stream.asked == Some(from);
+            let enough = self.chunk.suffices(stream.upto.saturating_sub(from))
+                && length.is_none_or(|length| stream.upto < length);
+            if stream.upto < upto && !(again && enough) {
+                stream.beyond = if again { stream.upto } else { from };
                 stream.asked = Some(from);
                 stream.kept = stream.kept.max(from);
+                self.reading = true;
                 return Some(Duty::Read { keep: from, upto });
             }
         }
@@ -96,11 +106,12 @@ impl Supply {
         answer: Answer,
     ) -> Result<Option<u64>, Shortage> {
         let range = self.body(from, length);
+        let reading = std::mem::take(&mut self.reading);
         match (answer, &mut self.stream, &mut self.checksum) {
-            (Answer::Available { upto, end }, Some(stream), _) if !stream.ended => {
+            (Answer::Available { upto, end }, Some(stream), _) if reading => {
                 stream.take(from, length, upto, end)
             }
-            (Answer::Digest(digest), _, Some(checksum)) => {
+            (Answer::Digest(digest), _, Some(checksum)) if !reading => {
                 let bytes = digest.len();
                 if !checksum.algorithm.fits(bytes) {
                     return Err(Shortage::source(format!(
@@ -118,11 +129,13 @@ impl Supply {
     /// The bytes of a request from this offset on.
     pub(crate) fn body(&self, from: u64, length: Option<u64>) -> Body {
         let length = length.unwrap_or(u64::MAX);
-        let end = match &self.stream {
-            Some(stream) => stream.upto.min(length),
-            None => length,
+        let size = match &self.stream {
+            Some(stream) if stream.is_short_of(length) => {
+                self.chunk.part(stream.upto.saturating_sub(from))
+            }
+            _ => self.chunk.size(length.saturating_sub(from)),
         };
-        from..from.saturating_add(self.chunk.size(end.saturating_sub(from)))
+        from..from.saturating_add(size)
     }
 
     /// What goes into its head.
@@ -149,6 +162,11 @@ impl Supply {
         }
     }
 
+    /// Whether the source may have any number of bytes yet.
+    pub(crate) fn is_open(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| !stream.ended)
+    }
+
     /// The first byte that the source can still give.
     pub(crate) fn kept(&self) -> u64 {
         self.stream.as_ref().map_or(0, |stream| stream.kept)
@@ -156,6 +174,11 @@ impl Supply {
 }
 
 impl Stream {
+    /// Whether there is more to come than what is at hand, if the whole has this length.
+    fn is_short_of(&self, length: u64) -> bool {
+        !self.ended && self.upto < length
+    }
+
     fn take(
         &mut self,
         from: u64,
@@ -178,7 +201,10 @@ impl Stream {
                     reach: upto,
                 }));
             }
-            _ if !end && upto <= from => {
+            _ if end && upto < self.upto => {
+                return Err(Shortage::source("it ends before bytes that it had"));
+            }
+            _ if !end && upto <= self.beyond => {
                 return Err(Shortage::source("it gave no byte, and has not ended"));
             }
             _ => (),

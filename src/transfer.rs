@@ -71,6 +71,8 @@ pub(crate) struct Transfer {
     supply: Supply,
     /// The upload on the server, once there is one.
     resource: Option<Resource>,
+    /// An earlier run sent bytes of the same source.
+    resumed: bool,
     /// What the offset that a HEAD brings will decide, beside where to go on.
     owed: Owed,
     /// Appends lost in a row without new bytes.
@@ -152,6 +154,7 @@ impl Transfer {
             wall_clock: config.wall_clock,
             supply,
             resource,
+            resumed: false,
             owed: Owed::default(),
             losses: 0,
         })
@@ -170,6 +173,7 @@ impl Transfer {
         let mut transfer = Self::new(Start::Upload(url.as_uri().clone()), length, config)?;
         transfer.start = start;
         transfer.identity = identity;
+        transfer.resumed = true;
         transfer.length = saved.length.or(length);
         transfer.told = match saved.length {
             Some(_) => Told::Yes,
@@ -225,6 +229,11 @@ impl Transfer {
     pub(crate) fn go_on(&mut self, line: &mut Line) -> Next {
         let now = self.wall_clock;
         match &self.resource {
+            // As long as its bytes are there, a refusal stands.
+            Some(Resource {
+                ending: Ending::Refused(..),
+                ..
+            }) => Phase::Ready(Step::Probe),
             // Complete uploads do not expire.
             Some(resource)
                 if resource.expired(now)
@@ -384,7 +393,15 @@ impl Story for Transfer {
             Ok(None) => Phase::Ready(step),
             Ok(Some(length)) => {
                 self.know_length(length);
+                if let Some(resource) = &mut self.resource {
+                    resource.note_end(length);
+                }
                 Phase::Ready(step)
+            }
+            // It is no stranger's doing that the source does not fit what an earlier run made of it.
+            Err(Shortage::Conflict(_)) if self.resumed => {
+                let place = self.place(line, step.op());
+                Phase::failure(Error::SourceChanged { place })
             }
             Err(Shortage::Conflict(conflict)) => self.conflict(line, step.op(), conflict),
             Err(Shortage::Failed(failure)) => {
@@ -476,7 +493,8 @@ impl Story for Transfer {
                 Fate::Refused | Fate::Acknowledged | Fate::Unprocessed => (),
             }
         }
-        if step == Step::Append && self.tells_length() && !status.is_success() {
+        let passed_on = matches!(status.as_u16(), 307 | 308 | 421);
+        if step == Step::Append && self.tells_length() && !status.is_success() && !passed_on {
             // Whether it was heard, a HEAD will tell.
             self.told = Told::Perhaps;
         }
@@ -596,9 +614,6 @@ impl Story for Transfer {
         line.settle();
         match flight {
             Some(flight) if flight.op == Op::Append => {
-                if self.tells_length() {
-                    self.told = Told::Perhaps;
-                }
                 if let Some(resource) = &mut self.resource {
                     resource.note_silence(&flight, true);
                 }

@@ -116,7 +116,8 @@ impl Upload {
     /// [wall clock](Config::wall_clock) is made anew, where that is allowed.
     ///
     /// A source of unknown length must give the same bytes again, from the first on: those that the
-    /// server has are read and dropped.
+    /// server has are read and dropped. Where it ends before them, or not where an earlier run said
+    /// that it does, it has changed.
     ///
     /// # Errors
     ///

@@ -31,6 +31,12 @@ impl UploadUrl {
     }
 }
 
+impl From<Uri> for UploadUrl {
+    fn from(uri: Uri) -> Self {
+        Self(uri)
+    }
+}
+
 impl fmt::Display for UploadUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", reference::redacted(&self.0))

@@ -50,10 +50,13 @@ impl Transfer {
 
     pub(super) fn begin_anew(&mut self, line: &mut Line, gone: UploadUrl) -> Next {
         self.recreations -= 1;
+        self.resumed = false;
         self.resource = None;
-        if self.length.is_some() {
-            self.told = Told::Yes;
+        if self.supply.is_open() {
+            // What the old one was to have is not what this source has to have.
+            self.length = None;
         }
+        self.told = self.length.map_or(Told::No, |_| Told::Yes);
         self.owed = Owed::default();
         self.losses = 0;
         line.event(Event::Recreating { gone });

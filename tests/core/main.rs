@@ -8,11 +8,15 @@
 )]
 
 mod append;
+mod calls;
 mod cancel;
 mod chaos;
+mod checksum;
 mod create;
 mod endings;
+mod expiry;
 mod joining;
+mod options;
 mod parallel;
 mod probe;
 mod redirects;
@@ -20,7 +24,9 @@ mod resume;
 mod scenario;
 mod several;
 mod states;
+mod stream;
 mod time;
+mod with_creation;
 mod world;
 
 // R10: what a driver hands from thread to thread.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use tus_proto::{
-    Answer, Body, Cancel, Checkpoint, Config, Duty, DutyId, Error, Event, Failure, FailureKind,
-    Input, Inspect, Machine, Output, Terms, Tick, Upload,
+    Answer, Body, Cancel, Capabilities, Checkpoint, Config, Duty, DutyId, Error, Event, Extension,
+    Failure, FailureKind, Input, Inspect, Machine, Output, Terms, Tick, Upload,
 };
 
 pub const ENDPOINT: &str = "http://example.org/files/";
@@ -105,6 +105,34 @@ impl Scenario<Upload> {
             .answers(201, &[("location", URL), ("tus-resumable", "1.0.0")])
     }
 
+    /// An upload of whatever the source has, created; the source is asked for its first bytes.
+    pub fn stream() -> Self {
+        Self::stream_with(|_| ())
+    }
+
+    pub fn stream_with(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::new(Upload::create(ENDPOINT, None, &config(configure)).unwrap())
+            .asks("POST", ENDPOINT)
+            .with("upload-defer-length", "1")
+            .without("upload-length")
+            .with("content-length", "0")
+            .answers(201, &[("location", URL), ("tus-resumable", "1.0.0")])
+    }
+
+    /// A later run of the same.
+    pub fn resume_stream(checkpoint: &Checkpoint) -> Self {
+        Self::resume_stream_with(checkpoint, |_| ())
+    }
+
+    pub fn resume_stream_with(
+        checkpoint: &Checkpoint,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let checkpoint: Checkpoint = checkpoint.to_text().parse().unwrap();
+        let config = config(configure);
+        Self::new(Upload::resume(ENDPOINT, checkpoint, None, &config).unwrap())
+    }
+
     pub fn at_url(length: u64) -> Self {
         Self::new(Upload::append(URL, length, &config(|_| ())).unwrap())
     }
@@ -138,6 +166,13 @@ pub fn config(configure: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
     configure(&mut config);
     config
+}
+
+/// A server that says it has these extensions.
+pub fn server(extensions: &[Extension]) -> Capabilities {
+    let mut server = Capabilities::default();
+    server.extensions = Some(extensions.iter().map(|e| e.name().to_owned()).collect());
+    server
 }
 
 pub fn headers(fields: &[(&str, &str)]) -> HeaderMap {
@@ -283,6 +318,33 @@ impl<M: Machine> Scenario<M> {
         self
     }
 
+    /// The source is asked for bytes.
+    #[track_caller]
+    pub fn reads(self, keep: u64, upto: u64) -> Self {
+        assert!(self.out.is_none(), "a request is out: {self:#?}");
+        match &self.duty {
+            Some((_, Duty::Read { keep: k, upto: u })) => assert_eq!((*k, *u), (keep, upto)),
+            _ => panic!("it does not read: {self:#?}"),
+        }
+        self
+    }
+
+    /// The source is asked for a digest of these bytes.
+    #[track_caller]
+    pub fn digests(self, bytes: Range<u64>) -> Self {
+        assert!(self.out.is_none(), "a request is out: {self:#?}");
+        match &self.duty {
+            Some((_, Duty::Digest { range, .. })) => assert_eq!(*range, bytes),
+            _ => panic!("it does not digest: {self:#?}"),
+        }
+        self
+    }
+
+    #[track_caller]
+    pub fn terms(&self) -> &Terms {
+        &self.out.as_ref().expect("no request is out").2
+    }
+
     // What is answered.
 
     #[track_caller]
@@ -308,6 +370,26 @@ impl<M: Machine> Scenario<M> {
                 ("upload-offset", &offset.to_string()),
                 ("tus-resumable", "1.0.0"),
             ],
+        )
+    }
+
+    /// The same, and how long the whole is.
+    #[track_caller]
+    pub fn finds_of(self, offset: u64, length: u64) -> Self {
+        let (offset, length) = (offset.to_string(), length.to_string());
+        self.answers(
+            200,
+            &[("upload-offset", &offset), ("upload-length", &length)],
+        )
+    }
+
+    /// The same, and that it waits to be told how long the whole is.
+    #[track_caller]
+    pub fn finds_deferred(self, offset: u64) -> Self {
+        let offset = offset.to_string();
+        self.answers(
+            200,
+            &[("upload-offset", &offset), ("upload-defer-length", "1")],
         )
     }
 
@@ -363,6 +445,23 @@ impl<M: Machine> Scenario<M> {
     pub fn answers_duty(mut self, answer: Answer) -> Self {
         let (id, _) = self.duty.take().expect("no duty is out");
         self.input(Input::Answer(id, answer))
+    }
+
+    /// The source has the bytes before this, and ends there or not.
+    #[track_caller]
+    pub fn available(self, upto: u64, end: bool) -> Self {
+        self.answers_duty(Answer::Available { upto, end })
+    }
+
+    #[track_caller]
+    pub fn digest(self, digest: &[u8]) -> Self {
+        self.answers_duty(Answer::Digest(Bytes::copy_from_slice(digest)))
+    }
+
+    /// The duty that is out fails.
+    #[track_caller]
+    pub fn fails_duty(self, kind: FailureKind) -> Self {
+        self.answers_duty(Answer::Failed(Failure::new(kind, "by design")))
     }
 
     // Time.

@@ -7,9 +7,12 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use http::Response;
-use tus_proto::{Answer, Authorize, Cancel, Config, DutyId, Failure, FailureKind, Input, Upload};
+use tus_proto::{
+    Algorithm, Answer, Authorize, Cancel, Config, DutyId, Extension, Failure, FailureKind, Input,
+    Upload,
+};
 
-use crate::scenario::{Scenario, URL, headers};
+use crate::scenario::{ENDPOINT, Scenario, URL, config, headers, server};
 
 type Told = Scenario<Upload>;
 type State = (&'static str, fn() -> Told);
@@ -17,9 +20,23 @@ type State = (&'static str, fn() -> Told);
 type Event = (String, Box<dyn Fn(DutyId) -> Option<Input>>);
 
 /// How a state is reached.
-const STATES: [State; 17] = [
+const STATES: [State; 32] = [
     ("Create", || Told::create_with(9, opted)),
     ("Create nothing", || Told::create_with(0, opted)),
+    ("Create with bytes", || {
+        Told::create_with(9, |config| {
+            opted(config);
+            config.expect_continue = true;
+            config.server = Some(server(&[Extension::CreationWithUpload]));
+        })
+        .sent(9)
+    }),
+    ("Create before a digest", || {
+        Told::create_with(9, with_checksums)
+    }),
+    ("Create a stream", || {
+        Told::new(Upload::create(ENDPOINT, None, &config(opted)).unwrap())
+    }),
     ("Create anew", || probing().answers(410, &[])),
     ("Save", || {
         let created = Told::create_with(9, opted).holding_saves();
@@ -33,6 +50,29 @@ const STATES: [State; 17] = [
     ("Append after a loss of the whole", || {
         Told::created_with(9, opted).loses().finds(2).sent(7)
     }),
+    ("Append with a checksum", || {
+        checked().digest(&[0; 20]).sent(9)
+    }),
+    ("Append of a stream", || {
+        stream().available(8, false).sent(8)
+    }),
+    ("Append of the end of a stream", ending),
+    ("Append of the end of a stream, again", || {
+        ending().loses().finds(2).sent(7)
+    }),
+    ("Read", stream),
+    ("Read for a host with a minimum", || {
+        Told::stream_with(|config| {
+            opted(config);
+            config.request_min = Some(9);
+        })
+    }),
+    ("Read for the end", || {
+        let upload = Upload::append(URL, None, &config(opted)).unwrap();
+        Told::new(upload).finds_of(0, 9).available(9, false)
+    }),
+    ("Read before a digest", || Told::stream_with(with_checksums)),
+    ("Digest", checked),
     ("Probe", probing),
     ("Probe after the last byte", || {
         Told::created_with(9, opted).sent(9).loses()
@@ -50,8 +90,16 @@ const STATES: [State; 17] = [
         let lost = Told::created_with(9, opted).loses().finds(2);
         lost.answers(403, &[])
     }),
+    ("Probe after a lost end of a stream", || ending().loses()),
+    ("Probe after a mismatch", || {
+        let told = checked().digest(&[0; 20]).sent(4);
+        told.answers(460, &[]).waits()
+    }),
     ("Probe of a later run", || {
         Told::resume_with(&Told::created(9).checkpoint(), opted)
+    }),
+    ("Probe of a later run of a stream", || {
+        Told::resume_stream_with(&stream().checkpoint(), opted)
     }),
     ("Authorize", || {
         Told::created_with(9, opted).sent(4).answers(401, &[])
@@ -69,6 +117,23 @@ fn probing() -> Told {
     Told::created_with(9, opted).sent(4).loses()
 }
 
+fn with_checksums(config: &mut Config) {
+    opted(config);
+    config.checksums = vec![Algorithm::SHA1];
+}
+
+fn checked() -> Told {
+    Told::created_with(9, with_checksums)
+}
+
+fn stream() -> Told {
+    Told::stream_with(opted)
+}
+
+fn ending() -> Told {
+    stream().available(9, true).sent(9)
+}
+
 fn opted(config: &mut Config) {
     config.authorize = Authorize::OnUnauthorized;
 }
@@ -82,7 +147,7 @@ type Answered = (
 );
 
 const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
-const ANSWERS: [Answered; 42] = [
+const ANSWERS: [Answered; 48] = [
     (
         "whole",
         204,
@@ -118,7 +183,26 @@ const ANSWERS: [Answered; 42] = [
         ],
         "",
     ),
+    (
+        "its length",
+        204,
+        &[TUS, ("upload-offset", "9"), ("upload-length", "9")],
+        "",
+    ),
+    (
+        "a deferred length",
+        204,
+        &[TUS, ("upload-offset", "9"), ("upload-defer-length", "1")],
+        "",
+    ),
+    (
+        "another upload",
+        201,
+        &[TUS, ("location", "b"), ("upload-offset", "9")],
+        "",
+    ),
     ("another version", 204, &[("tus-resumable", "0.2.2")], ""),
+    ("no offset", 201, &[TUS, ("location", URL)], ""),
     ("bare", 200, &[], "<title>Log in</title>"),
     ("302", 302, &[("location", "/b")], ""),
     ("307", 307, &[("location", "/b")], ""),
@@ -139,6 +223,8 @@ const ANSWERS: [Answered; 42] = [
     ("413", 413, &[], ""),
     ("413 whole", 413, &[("tus-max-size", "8")], ""),
     ("414", 414, &[], ""),
+    ("415", 415, &[], ""),
+    ("417", 417, &[], ""),
     ("418", 418, &[], ""),
     ("421", 421, &[], ""),
     ("422", 422, &[], ""),
@@ -199,6 +285,22 @@ fn events() -> Vec<Event> {
         "no credentials".into(),
         Box::new(|id| Some(Input::Answer(id, Answer::Credentials(None)))),
     ));
+    for (name, upto, end) in [
+        ("bytes", 8, false),
+        ("all bytes", 9, true),
+        ("no bytes", 0, false),
+    ] {
+        events.push((
+            name.into(),
+            Box::new(move |id| Some(Input::Answer(id, Answer::Available { upto, end }))),
+        ));
+    }
+    for (name, bytes) in [("digest", 20), ("digest of another length", 19)] {
+        events.push((
+            name.into(),
+            Box::new(move |id| Some(Input::Answer(id, Answer::Digest(vec![0; bytes].into())))),
+        ));
+    }
     events.push((
         "interim".into(),
         Box::new(|id| Some(Input::Interim(id, Response::new(())))),
@@ -248,10 +350,22 @@ fn outcome(mut told: Told, event: &dyn Fn(DutyId) -> Option<Input>) -> String {
     }
 }
 
-/// Answers to an exchange make no difference where none is out; a few stand for all.
+/// Answers to an exchange make no difference where none is out, nor do those to a duty where an
+/// exchange is; a few stand for all.
 fn differs(told: &Told, event: &str) -> bool {
-    let answer = event.starts_with("answered") || event.starts_with("failed");
-    told.out.is_some() || !answer || ["answered whole", "failed Lost"].contains(&event)
+    let standing = ["answered whole", "failed Lost", "saved"];
+    let answered = event.starts_with("answered");
+    let source = ["failed Source", "failed SourceChanged"].contains(&event);
+    let failed = event.starts_with("failed") && !(source && told.duty.is_some());
+    let answers_duty = ["bytes", "digest", "credentials"]
+        .iter()
+        .any(|word| event.contains(word));
+    standing.contains(&event)
+        || match (&told.out, &told.duty) {
+            (Some(_), _) => !answers_duty,
+            (None, Some(_)) => !answered && !failed,
+            (None, None) => !answered && !failed && !answers_duty,
+        }
 }
 
 fn table() -> Vec<(&'static str, Vec<(String, String)>)> {
@@ -296,6 +410,8 @@ fn the_documented_graph_is_the_real_one() {
         ("HEAD", "Probe"),
         ("PATCH", "Append"),
         ("DELETE", "Terminate"),
+        ("Read", "Read"),
+        ("Digest", "Digest"),
         ("Authorize", "Authorize"),
         ("Done", "Done"),
         ("Error", "Error"),

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Demo, debug: bool) -> Result<(), Failure> {
         ),
     };
     let source = source.map_err(|error| Failure::of(&error))?;
-    let length = source.len();
+    let length = source.length().unwrap_or_default();
     let sent = digest_of(&source).map_err(|error| cannot("the file cannot be read", &error))?;
     let mut metadata = Metadata::new();
     describe(

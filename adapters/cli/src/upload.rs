@@ -22,7 +22,11 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
     let store = Store::at(state_dir()?);
     let client = client::new(&args.connection)?;
     // From here on there is a bar, which an error would leave on the terminal.
-    let reporter = Reporter::new(source.len(), args.connection.quiet, debug);
+    let reporter = Reporter::new(
+        source.length().unwrap_or_default(),
+        args.connection.quiet,
+        debug,
+    );
     let canceller = Canceller::new();
     signals::watch(canceller.clone(), reporter.clone())?;
 

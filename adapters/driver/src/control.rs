@@ -44,6 +44,11 @@ pub trait Transport: Send + Sync + 'static {
         body: &mut dyn Read,
         control: &Control,
     ) -> Result<Response<Bytes>, Failure>;
+
+    /// Whether it can send a trailer after a body ([`Terms::trailer`]).
+    fn sends_trailers(&self) -> bool {
+        false
+    }
 }
 
 /// What a transport tells of an exchange while it goes on, and hears of its end.

@@ -27,9 +27,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// A store was given, and the source has no path by which to find its checkpoint again.
+    /// A store was given, and the source has no name by which to find its checkpoint again.
     #[error(
-        "a source without a path cannot be resumed from a store: open the file with \
+        "a source without a name cannot be resumed from a store: open the file with \
          FileSource::open, or leave the store out"
     )]
     Unnamed,

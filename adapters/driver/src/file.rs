@@ -1,7 +1,9 @@
 //! Files.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -64,8 +66,8 @@ impl FileSource {
 }
 
 impl Source for FileSource {
-    fn len(&self) -> u64 {
-        self.length
+    fn length(&self) -> Option<u64> {
+        Some(self.length)
     }
 
     #[cfg(unix)]
@@ -82,12 +84,12 @@ impl Source for FileSource {
         Some(&self.identity)
     }
 
-    fn unchanged(&self) -> io::Result<bool> {
+    fn unchanged(&self, _: Range<u64>) -> io::Result<bool> {
         Ok(identity(&self.file.metadata()?)? == self.identity)
     }
 
-    fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+    fn name(&self) -> Option<OsString> {
+        self.path.as_ref().map(|path| path.as_os_str().to_owned())
     }
 }
 

@@ -1,17 +1,17 @@
 //! What the blocking adapters of [`tus_proto`] share: the loop that carries out what a machine asks
 //! for, the sources that its bytes come from, and the store for checkpoints.
 //!
-//! Whoever uploads with an adapter such as `tus-ureq` meets [`UploadCall`], [`FileSource`],
-//! [`Store`], [`Canceller`] and [`Error`]. Whoever brings their own HTTP stack implements
-//! [`Transport`], one exchange at a time, and gets all of that:
+//! Whoever uploads with an adapter such as `tus-ureq` meets [`UploadCall`], the sources
+//! ([`FileSource`], bytes, [`SeekSource`], [`StreamSource`], [`Many`]), [`Store`], [`Canceller`] and
+//! [`Error`]. Whoever brings their own HTTP stack implements [`Transport`], one exchange at a time,
+//! and gets all of that from a [`Client`]:
 //!
 //! ```
 //! use std::io::{self, Read};
-//! use std::sync::Arc;
 //!
 //! use bytes::Bytes;
 //! use http::{Request, Response};
-//! use tus_driver::{Control, Transport, UploadCall};
+//! use tus_driver::{Client, Control, Transport};
 //! use tus_proto::{Body, Failure, FailureKind, Terms};
 //!
 //! /// A server in memory that takes everything.
@@ -28,6 +28,7 @@
 //!         let sent = io::copy(&mut control.counted(body), &mut io::sink())
 //!             .map_err(|error| Failure::new(FailureKind::Lost, error.to_string()))?;
 //!         let answer = match request.method().as_str() {
+//!             "OPTIONS" => Response::builder().status(404),
 //!             "POST" => Response::builder().status(201).header("location", "/files/1"),
 //!             _ => Response::builder().status(204).header("upload-offset", sent.to_string()),
 //!         };
@@ -35,7 +36,8 @@
 //!     }
 //! }
 //!
-//! let done = UploadCall::create(Arc::new(Everything), "http://localhost/files/")
+//! let done = Client::new(Everything)
+//!     .upload("http://localhost/files/")
 //!     .metadata("filename", "greeting.txt")
 //!     .send(Bytes::from_static(b"hello"))?;
 //! assert_eq!(done.length, 5);
@@ -44,8 +46,9 @@
 //!
 //! # Threads
 //!
-//! The machine stays on the thread that called [`run`]. Each exchange runs on a thread of its own,
-//! which reports through a counter and a channel. A stack that cannot be stopped is left behind
+//! The machine stays on the thread that called [`run`], and so do the caller's callbacks. Each
+//! exchange runs on a thread of its own, which reports through a counter and a channel; so does each
+//! reading of a stream, and each computing of a checksum. A stack that cannot be stopped is left behind
 //! with its thread: from then on its body ends in an error, and what it answers is ignored. The
 //! upload goes on, or ends, without it.
 //!
@@ -58,19 +61,30 @@
 
 mod call;
 mod cancel;
+mod client;
 mod control;
+mod digest;
 mod error;
 mod file;
+mod many;
 mod reader;
 mod run;
 mod source;
 mod store;
+mod stream;
 
-pub use call::{InspectCall, UploadCall};
+pub use call::{
+    Call, DiscoverCall, Discovering, InspectCall, Inspecting, TerminateCall, Terminating,
+    UploadCall, UploadManyCall, Uploading,
+};
 pub use cancel::Canceller;
+pub use client::Client;
 pub use control::{Control, Counted, Transport};
+pub use digest::ALGORITHMS;
 pub use error::Error;
 pub use file::FileSource;
-pub use run::{Options, run};
-pub use source::{IntoSource, Source};
+pub use many::Many;
+pub use run::{Challenge, Options, run};
+pub use source::{Filled, IntoSource, Source};
 pub use store::{Entry, Store, StoreError};
+pub use stream::{SeekSource, StreamSource};

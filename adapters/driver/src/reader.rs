@@ -20,8 +20,8 @@ const PIECE: u64 = 64 * 1024;
 pub(crate) struct BodyReader {
     source: Arc<dyn Source>,
     exchange: Arc<Exchange>,
+    range: Body,
     at: u64,
-    end: u64,
 }
 
 impl BodyReader {
@@ -30,7 +30,7 @@ impl BodyReader {
             source,
             exchange,
             at: range.start,
-            end: range.end,
+            range: range.clone(),
         }
     }
 
@@ -51,10 +51,10 @@ impl BodyReader {
         }
         let at = self.at.saturating_add(read as u64);
         // The last bytes go out only if all that went before was the same content.
-        if (at >= self.end || read == 0)
+        if (at >= self.range.end || read == 0)
             && !self
                 .source
-                .unchanged()
+                .unchanged(self.range.clone())
                 .map_err(|error| Broken::unreadable(&error, at))?
         {
             return Err(Broken::new(
@@ -71,7 +71,10 @@ impl BodyReader {
             return Err(Broken::new(
                 ErrorKind::UnexpectedEof,
                 FailureKind::Source,
-                format!("it ends at byte {}, before byte {}", self.at, self.end),
+                format!(
+                    "it ends at byte {}, before byte {}",
+                    self.at, self.range.end
+                ),
             ));
         }
         self.at = at;
@@ -87,7 +90,7 @@ impl Read for BodyReader {
         if let Some(failure) = self.exchange.source_failure() {
             return Err(io::Error::other(failure));
         }
-        let left = self.end.saturating_sub(self.at);
+        let left = self.range.end.saturating_sub(self.at);
         // At most 64 KiB, which every usize holds.
         let wanted = buf
             .len()
@@ -152,8 +155,8 @@ mod tests {
     struct Meddled<F>(Mutex<F>);
 
     impl<F: FnMut() -> io::Result<()> + Send + 'static> Source for Meddled<F> {
-        fn len(&self) -> u64 {
-            4
+        fn length(&self) -> Option<u64> {
+            Some(4)
         }
 
         fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {

@@ -8,28 +8,35 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::{Request, Response, Uri};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tus_proto::{
-    Answer, Body, Cancel, Duty, DutyId, Event, Failure, FailureKind, Input, Machine, Output, Terms,
-    Tick,
+    Answer, Body, Cancel, Duty, DutyId, Event, Failure, FailureKind, Input, Machine, Op, Output,
+    Terms, Tick, UploadUrl, is_protocol_field,
 };
 
 use crate::control::Exchange;
+use crate::digest::digest;
 use crate::reader::BodyReader;
 use crate::{Canceller, Control, Entry, Error, Source, Transport};
 
 /// How often the counts of the transport are looked at while they may change.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// What is told of each event.
-pub(crate) type OnEvent<'a> = Box<dyn FnMut(&Event) + 'a>;
-
-/// What [`run`] does beside driving the machine.
+/// What [`run`] does beside driving the machine. All of it is called on the thread that called
+/// [`run`]; a panic in it ends the run, and is the caller's.
 #[non_exhaustive]
 #[derive(Default)]
 pub struct Options<'a> {
-    /// Told of each event, on the thread that called [`run`].
-    pub on_event: Option<OnEvent<'a>>,
+    /// Told of each event.
+    pub on_event: Option<Box<dyn FnMut(&Event) + 'a>>,
+    /// Sees each request that goes to a trusted origin, and may change its headers; what the protocol
+    /// owns of it is put back afterwards.
+    pub on_request: Option<Box<dyn FnMut(&mut Request<Body>, &Terms) + 'a>>,
+    /// Sees each answer, and what it answers.
+    pub on_response: Option<Box<dyn FnMut(&Response<Bytes>, Op) + 'a>>,
+    /// Gives fresh credentials, where the machine asks for them.
+    pub authorize: Option<Box<dyn FnMut(&Challenge) -> Option<HeaderMap> + 'a>>,
     /// Where checkpoints are kept; without it they are forgotten.
     pub entry: Option<Entry>,
     /// By which the call can be ended.
@@ -40,10 +47,25 @@ impl fmt::Debug for Options<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("on_event", &self.on_event.is_some())
+            .field("on_request", &self.on_request.is_some())
+            .field("on_response", &self.on_response.is_some())
+            .field("authorize", &self.authorize.is_some())
             .field("entry", &self.entry)
             .field("canceller", &self.canceller)
             .finish()
     }
+}
+
+/// A refusal that fresh credentials may help against.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Challenge {
+    /// The URL that refused.
+    pub url: UploadUrl,
+    /// With this status.
+    pub status: StatusCode,
+    /// Its `WWW-Authenticate` fields.
+    pub challenges: Vec<HeaderValue>,
 }
 
 /// What wakes the driver.
@@ -56,17 +78,24 @@ pub(crate) enum Message {
 
 /// Drives a machine to its end, on this thread, with each exchange on a thread of its own.
 ///
-/// Checksums and fresh credentials are not offered: a machine that asks for the first is told that
-/// they cannot be had, and one that asks for the second that there are none.
-///
 /// # Errors
 ///
 /// What the machine ends with; [`Error::Stuck`] where it waits for what cannot come.
 pub fn run<M: Machine>(
-    mut machine: M,
+    machine: M,
     transport: Arc<dyn Transport>,
     source: Arc<dyn Source>,
-    options: Options<'_>,
+    mut options: Options<'_>,
+) -> Result<M::Success, Error> {
+    drive(machine, &transport, &source, &mut options)
+}
+
+/// The same, for who goes on with the options afterwards.
+pub(crate) fn drive<M: Machine>(
+    mut machine: M,
+    transport: &Arc<dyn Transport>,
+    source: &Arc<dyn Source>,
+    options: &mut Options<'_>,
 ) -> Result<M::Success, Error> {
     let (workers, messages) = channel();
     let _waking = options
@@ -83,6 +112,7 @@ pub fn run<M: Machine>(
         workers,
         messages,
         out: Vec::new(),
+        chores: Vec::new(),
         cancelled: None,
         due: None,
     };
@@ -103,14 +133,16 @@ pub fn run<M: Machine>(
     }
 }
 
-struct Driver<'a> {
+struct Driver<'a, 'o> {
     epoch: Instant,
-    transport: Arc<dyn Transport>,
-    source: Arc<dyn Source>,
-    options: Options<'a>,
+    transport: &'a Arc<dyn Transport>,
+    source: &'a Arc<dyn Source>,
+    options: &'a mut Options<'o>,
     workers: Sender<Message>,
     messages: Receiver<Message>,
     out: Vec<Out>,
+    /// What else is being done, each with what stops it.
+    chores: Vec<(DutyId, Arc<Exchange>)>,
     cancelled: Option<Cancel>,
     /// When the machine wants to be polled.
     due: Option<Tick>,
@@ -121,6 +153,7 @@ struct Driver<'a> {
 /// An exchange that is out.
 struct Out {
     id: DutyId,
+    op: Op,
     exchange: Arc<Exchange>,
     length: u64,
     /// What the machine was told of the transport's count.
@@ -134,16 +167,17 @@ impl Out {
     }
 }
 
-impl Drop for Driver<'_> {
+impl Drop for Driver<'_, '_> {
     /// Whatever is still out when the machine is done, or a callback panicked, is stopped.
     fn drop(&mut self) {
-        for out in &self.out {
-            out.exchange.stop();
+        let chores = self.chores.iter().map(|(_, exchange)| exchange);
+        for exchange in self.out.iter().map(|out| &out.exchange).chain(chores) {
+            exchange.stop();
         }
     }
 }
 
-impl Driver<'_> {
+impl Driver<'_, '_> {
     fn now(&self) -> Tick {
         Tick(self.epoch.elapsed())
     }
@@ -169,33 +203,114 @@ impl Driver<'_> {
                     }
                 }
             }
-            Duty::Read { .. } => Answer::Available {
-                upto: self.source.len(),
-                end: true,
-            },
-            Duty::Authorize { .. } => Answer::Credentials(None),
-            Duty::Digest { algorithm, .. } => Answer::Failed(Failure::new(
-                FailureKind::Hopeless,
-                format!(
-                    "this driver computes no digests, and so no {}",
-                    algorithm.as_str()
-                ),
-            )),
+            Duty::Read { keep, upto } => {
+                let source = Arc::clone(self.source);
+                let read = move |_: &Arc<Exchange>| match source.fill(keep, upto) {
+                    Ok(filled) => Answer::Available {
+                        upto: filled.upto,
+                        end: filled.end,
+                    },
+                    Err(error) => {
+                        Answer::Failed(Failure::new(FailureKind::Source, error.to_string()))
+                    }
+                };
+                match self.chore(id, read) {
+                    Ok(()) => return,
+                    Err(failure) => Answer::Failed(failure),
+                }
+            }
+            Duty::Digest { algorithm, range } => {
+                let source = Arc::clone(self.source);
+                let compute = move |exchange: &Arc<Exchange>| {
+                    let mut body = BodyReader::new(source, &range, Arc::clone(exchange));
+                    let digest = digest(&algorithm, &mut body);
+                    match (exchange.source_failure(), digest) {
+                        (Some(failure), _) | (None, Err(failure)) => Answer::Failed(failure),
+                        (None, Ok(digest)) => Answer::Digest(digest),
+                    }
+                };
+                match self.chore(id, compute) {
+                    Ok(()) => return,
+                    Err(failure) => Answer::Failed(failure),
+                }
+            }
+            Duty::Authorize {
+                uri,
+                status,
+                challenges,
+            } => {
+                let challenge = Challenge {
+                    url: UploadUrl::from(uri),
+                    status,
+                    challenges,
+                };
+                let authorize = self.options.authorize.as_mut();
+                Answer::Credentials(authorize.and_then(|authorize| authorize(&challenge)))
+            }
         };
         machine.handle(self.now(), Input::Answer(id, answer));
+    }
+
+    /// Does something about the source on a thread of its own, which is never waited for.
+    fn chore(
+        &mut self,
+        id: DutyId,
+        work: impl FnOnce(&Arc<Exchange>) -> Answer + Send + 'static,
+    ) -> Result<(), Failure> {
+        let exchange = Arc::new(Exchange::default());
+        let stop = Arc::clone(&exchange);
+        let driver = self.workers.clone();
+        spawn("tus-source", move || {
+            let answer = catch_unwind(AssertUnwindSafe(|| work(&exchange))).unwrap_or_else(|_| {
+                Answer::Failed(Failure::new(FailureKind::Source, "its reader panicked"))
+            });
+            // A driver that is gone has no use for it.
+            let _ = driver.send(Message::Answer(id, answer));
+        })?;
+        self.chores.push((id, stop));
+        Ok(())
+    }
+
+    /// Lets the caller see a request, and puts back what is not the caller's.
+    fn show(&mut self, request: &mut Request<Body>, terms: &Terms) {
+        let Some(on_request) = self.options.on_request.as_mut().filter(|_| terms.trusted) else {
+            return;
+        };
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let (range, before) = (request.body().clone(), request.headers().clone());
+        on_request(request, terms);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.body_mut() = range;
+        let theirs = std::mem::take(request.headers_mut());
+        let headers = request.headers_mut();
+        for (name, value) in &before {
+            if is_protocol_field(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        for (name, value) in &theirs {
+            if !is_protocol_field(name) {
+                let mut value = value.clone();
+                value.set_sensitive(true);
+                // A map that is full (32,768 lines) takes no more.
+                let _ = headers.try_append(name, value);
+            }
+        }
     }
 
     /// Starts an exchange on a thread of its own, which is never waited for.
     fn exchange(
         &mut self,
         id: DutyId,
-        request: Request<Body>,
+        mut request: Request<Body>,
         terms: Terms,
     ) -> Result<(), Failure> {
+        self.show(&mut request, &terms);
         tracing::debug!(
             op = %terms.op,
             method = %request.method(),
-            url = %Redacted(request.uri()),
+            url = %UploadUrl::from(request.uri().clone()),
             from = request.body().start,
             to = request.body().end,
             attempt = terms.attempt,
@@ -204,16 +319,17 @@ impl Driver<'_> {
         let exchange = Arc::new(Exchange::default());
         let out = Out {
             id,
+            op: terms.op,
             exchange: Arc::clone(&exchange),
             length: request.body().end.saturating_sub(request.body().start),
             told: None,
         };
         let mut body = BodyReader::new(
-            Arc::clone(&self.source),
+            Arc::clone(self.source),
             request.body(),
             Arc::clone(&exchange),
         );
-        let transport = Arc::clone(&self.transport);
+        let transport = Arc::clone(self.transport);
         let driver = self.workers.clone();
         let work = move || {
             let control = Control::new(id, Arc::clone(&exchange), driver.clone());
@@ -237,15 +353,7 @@ impl Driver<'_> {
             let _ = driver.send(Message::Answer(id, answer));
             exchange.over();
         };
-        thread::Builder::new()
-            .name("tus-exchange".to_owned())
-            .spawn(work)
-            .map_err(|error| {
-                Failure::new(
-                    FailureKind::NotSent,
-                    format!("cannot start a thread: {error}"),
-                )
-            })?;
+        spawn("tus-exchange", work)?;
         self.out.push(out);
         Ok(())
     }
@@ -254,6 +362,9 @@ impl Driver<'_> {
         if let Some(at) = self.out.iter().position(|out| out.id == id) {
             tracing::debug!("stopped");
             self.out.swap_remove(at).exchange.stop();
+        }
+        if let Some(at) = self.chores.iter().position(|(chore, _)| *chore == id) {
+            self.chores.swap_remove(at).1.stop();
         }
     }
 
@@ -278,7 +389,7 @@ impl Driver<'_> {
 
     fn wait<M: Machine>(&mut self, machine: &mut M, until: Option<Tick>) -> Result<(), Error> {
         // Every other duty is answered as soon as it is begun.
-        if until.is_none() && self.out.is_empty() {
+        if until.is_none() && self.out.is_empty() && self.chores.is_empty() {
             return Err(Error::Stuck);
         }
         let left = until.map(|until| until - self.now());
@@ -327,6 +438,9 @@ impl Driver<'_> {
             );
             self.take_count(machine, &mut out);
             out.exchange.stop();
+            if let Some(on_response) = &mut self.options.on_response {
+                on_response(&response, out.op);
+            }
             machine.handle(
                 self.now(),
                 Input::Answer(out.id, Answer::Response(response)),
@@ -344,6 +458,11 @@ impl Driver<'_> {
                 }
             }
             Message::Answer(id, answer) => {
+                if let Some(at) = self.chores.iter().position(|(chore, _)| *chore == id) {
+                    self.chores.swap_remove(at);
+                    machine.handle(self.now(), Input::Answer(id, answer));
+                    return;
+                }
                 // One that was stopped is not listened to.
                 let Some(at) = self.out.iter().position(|out| out.id == id) else {
                     return;
@@ -360,6 +479,11 @@ impl Driver<'_> {
                 let mut out = self.out.swap_remove(at);
                 // An exchange's last count comes before its answer.
                 self.take_count(machine, &mut out);
+                if let (Answer::Response(response), Some(on_response)) =
+                    (&answer, &mut self.options.on_response)
+                {
+                    on_response(response, out.op);
+                }
                 machine.handle(self.now(), Input::Answer(id, answer));
             }
         }
@@ -403,34 +527,12 @@ impl Driver<'_> {
     }
 }
 
-/// A URL without what may be secret in it.
-struct Redacted<'a>(&'a Uri);
-
-impl fmt::Display for Redacted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let uri = self.0;
-        let host = uri.host().unwrap_or_default();
-        write!(f, "{}://{host}", uri.scheme_str().unwrap_or_default())?;
-        if let Some(port) = uri.port() {
-            write!(f, ":{port}")?;
-        }
-        f.write_str(uri.path())?;
-        f.write_str(if uri.query().is_some() { "?…" } else { "" })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // S3.
-    #[test]
-    fn what_is_logged_of_a_url_is_no_secret() {
-        for (url, shown) in [
-            ("https://u:p@h.test:8080/a?key=1", "https://h.test:8080/a?…"),
-            ("http://[::1]/a", "http://[::1]/a"),
-        ] {
-            assert_eq!(Redacted(&Uri::from_static(url)).to_string(), shown);
-        }
-    }
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|error| {
+        Failure::new(
+            FailureKind::NotSent,
+            format!("cannot start a thread: {error}"),
+        )
+    })
 }

@@ -1,25 +1,36 @@
 //! Where the bytes come from.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{Error, FileSource};
 
-/// Bytes of a known length that can be read at any offset, as often as a retry needs them.
+/// Bytes that can be read at any offset, as often as a retry needs them.
 ///
-/// Exchanges read it from threads of their own, and one that hangs may still read when the next
-/// begins.
+/// Exchanges read it from threads of their own, several at once where an upload is in parts, and one
+/// that hangs may still read when the next begins.
 pub trait Source: Send + Sync + 'static {
-    /// The length in bytes, as it was when the source was opened.
-    fn len(&self) -> u64;
+    /// The length in bytes, as it was when the source was opened; `None`: it ends where it ends, and
+    /// [`fill`](Self::fill) tells.
+    fn length(&self) -> Option<u64>;
 
-    /// Whether there are no bytes.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// For a source without a length: has the bytes before `upto` at hand, waiting for them, or all
+    /// there are if it ends before. Those before `keep` will not be read again. It is called on a
+    /// thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the bytes from being had. It ends the upload; the checkpoint stays.
+    fn fill(&self, _keep: u64, _upto: u64) -> io::Result<Filled> {
+        Ok(Filled {
+            upto: self.length().unwrap_or(0),
+            end: true,
+        })
     }
 
     /// Reads bytes from offset `at` on, into the front of `buf`, and says how many; 0 where the
@@ -36,25 +47,44 @@ pub trait Source: Send + Sync + 'static {
         None
     }
 
-    /// Whether the content is still what it was when the source was opened. It is asked before the
-    /// last bytes of each body are handed over, so that a server never holds a whole mixed file.
+    /// Whether the bytes of this range are still what they were when the source was opened. It is
+    /// asked before the last bytes of each body are handed over, so that a server never holds a whole
+    /// mixed file.
     ///
     /// # Errors
     ///
     /// Whatever keeps that from being known. It ends the upload; the checkpoint stays.
-    fn unchanged(&self) -> io::Result<bool> {
+    fn unchanged(&self, _range: Range<u64>) -> io::Result<bool> {
         Ok(true)
     }
 
-    /// The path, canonical, by which a later run will know the source again.
-    fn path(&self) -> Option<&Path> {
+    /// The name by which a later run will know the source again: of a file, its canonical path.
+    fn name(&self) -> Option<OsString> {
+        None
+    }
+
+    /// The lengths of the parts that it is to be uploaded in, and joined from; `None`: it is whole.
+    fn parts(&self) -> Option<Vec<u64>> {
         None
     }
 }
 
+/// What a [`Source`] without a length has at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// Bytes before this offset can be read.
+    pub upto: u64,
+    /// Whether the source ends there.
+    pub end: bool,
+}
+
 impl<S: Source + ?Sized> Source for Arc<S> {
-    fn len(&self) -> u64 {
-        (**self).len()
+    fn length(&self) -> Option<u64> {
+        (**self).length()
+    }
+
+    fn fill(&self, keep: u64, upto: u64) -> io::Result<Filled> {
+        (**self).fill(keep, upto)
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
@@ -65,21 +95,25 @@ impl<S: Source + ?Sized> Source for Arc<S> {
         (**self).identity()
     }
 
-    fn unchanged(&self) -> io::Result<bool> {
-        (**self).unchanged()
+    fn unchanged(&self, range: Range<u64>) -> io::Result<bool> {
+        (**self).unchanged(range)
     }
 
-    fn path(&self) -> Option<&Path> {
-        (**self).path()
+    fn name(&self) -> Option<OsString> {
+        (**self).name()
+    }
+
+    fn parts(&self) -> Option<Vec<u64>> {
+        (**self).parts()
     }
 }
 
 macro_rules! bytes_are_a_source {
     ($($bytes:ty),*) => {$(
         impl Source for $bytes {
-            fn len(&self) -> u64 {
+            fn length(&self) -> Option<u64> {
                 let bytes: &[u8] = self.as_ref();
-                bytes.len() as u64
+                Some(bytes.len() as u64)
             }
 
             fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {

@@ -1,5 +1,6 @@
 //! Checkpoints on disk.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
@@ -106,11 +107,20 @@ impl Store {
     /// [`Busy`](StoreError::Busy) where somebody else has it; otherwise where the folder cannot be
     /// made, read or trusted.
     pub fn entry(&self, path: &Path, endpoint: &str) -> Result<Entry, StoreError> {
-        let folder = self.prepare()?;
         // A file that is gone has a place all the same.
         let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
         let path = path.map_err(StoreError::io("find", &self.folder))?;
-        let name = name(&path, endpoint);
+        self.entry_named(path.as_os_str(), endpoint)
+    }
+
+    /// The place for uploads of the source of this [name](crate::Source::name) to `endpoint`, locked.
+    ///
+    /// # Errors
+    ///
+    /// As [`entry`](Self::entry).
+    pub fn entry_named(&self, source: &OsStr, endpoint: &str) -> Result<Entry, StoreError> {
+        let folder = self.prepare()?;
+        let name = name(source, endpoint);
         let lock = lock(&folder.join(format!("{name}.lock")))?;
         Ok(Entry { folder, name, lock })
     }
@@ -232,9 +242,9 @@ impl Drop for Entry {
 }
 
 /// The name of the place: it tells nobody what is uploaded to where.
-fn name(path: &Path, endpoint: &str) -> String {
+fn name(source: &OsStr, endpoint: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(path.as_os_str().as_encoded_bytes());
+    hash.update(source.as_encoded_bytes());
     hash.update([0]);
     hash.update(without_user(endpoint));
     hash.finalize()
@@ -355,15 +365,18 @@ mod tests {
 
     #[test]
     fn names_tell_paths_endpoints_and_nothing_else_apart() {
-        let one = name(Path::new("/a/b"), "https://h/files/");
+        let one = name(OsStr::new("/a/b"), "https://h/files/");
         assert_eq!(one.len(), 64);
-        assert_ne!(one, name(Path::new("/a/c"), "https://h/files/"));
-        assert_ne!(one, name(Path::new("/a/b"), "https://h/files"));
-        assert_ne!(name(Path::new("/a"), "b"), name(Path::new("/"), "ab"));
-        assert_eq!(one, name(Path::new("/a/b"), "https://user:p%40ss@h/files/"));
+        assert_ne!(one, name(OsStr::new("/a/c"), "https://h/files/"));
+        assert_ne!(one, name(OsStr::new("/a/b"), "https://h/files"));
+        assert_ne!(name(OsStr::new("/a"), "b"), name(OsStr::new("/"), "ab"));
+        assert_eq!(
+            one,
+            name(OsStr::new("/a/b"), "https://user:p%40ss@h/files/")
+        );
         assert_ne!(
-            name(Path::new("/a"), "https://h/x@y"),
-            name(Path::new("/a"), "https://h/z@y")
+            name(OsStr::new("/a"), "https://h/x@y"),
+            name(OsStr::new("/a"), "https://h/z@y")
         );
     }
 

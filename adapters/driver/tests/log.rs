@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tus_driver::{Control, FileSource, Store, Transport, UploadCall};
+use tus_driver::{Client, Control, FileSource, Store, Transport};
 use tus_proto::{Body, Failure, FailureKind, Terms};
 
 /// What a subscriber wrote.
@@ -61,7 +61,8 @@ fn each_step_is_logged_and_no_secret_is() {
     fs::write(&file, "content").unwrap();
     let endpoint = "http://user:sesame@server.test/files/?token=sesame";
     let send = || {
-        UploadCall::create(Arc::new(Capability), endpoint)
+        Client::new(Capability)
+            .upload(endpoint)
             .header("x-key", "sesame")
             .metadata("note", "sesame")
             .config(|config| {

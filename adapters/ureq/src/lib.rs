@@ -40,7 +40,10 @@
 //!
 //! - It does not read before it has written the whole body. A server that refuses in mid-body and
 //!   closes is seen as a lost connection, and asked again.
-//! - It does not show interim answers (1xx).
+//! - It does not show interim answers (1xx). It waits for `100 Continue` where that was asked for,
+//!   for a second.
+//! - It sends no trailers, so a checksum is computed before the bytes are sent, and they are read
+//!   twice.
 //! - The feature `cookies` of ureq, if anything in the build turns it on, keeps cookies within each
 //!   agent.
 //!
@@ -60,16 +63,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tus_driver::{Control, InspectCall, Transport, UploadCall};
+use tus_driver::{
+    Control, DiscoverCall, InspectCall, IntoSource, TerminateCall, Transport, UploadCall,
+    UploadManyCall,
+};
 use tus_proto::{Body, Failure, Terms};
 use ureq::Agent;
 
 pub use tus_driver as driver;
 pub use ureq;
 
-/// Uploads over ureq. Clones share their connections.
+/// Uploads over ureq. Clones share their connections, and what they know of servers.
 #[derive(Clone)]
-pub struct Client(Arc<Agents>);
+pub struct Client {
+    agents: Arc<Agents>,
+    client: driver::Client,
+}
 
 enum Agents {
     /// Made here, each for one exchange at a time, so that it can be shut down with it.
@@ -96,25 +105,53 @@ impl Client {
     /// A client with these settings of ureq's.
     #[must_use]
     pub fn with_config(config: ureq::config::Config) -> Self {
-        Self(Arc::new(Agents::Own {
+        Self::of(Agents::Own {
             config: Box::new(config),
             idle: Mutex::default(),
-        }))
+        })
+    }
+
+    fn of(agents: Agents) -> Self {
+        let agents = Arc::new(agents);
+        Self {
+            client: driver::Client::over(Arc::clone(&agents) as _),
+            agents,
+        }
     }
 
     /// Creates an upload at this endpoint, then sends it.
     pub fn upload<'a>(&self, endpoint: impl Into<String>) -> UploadCall<'a> {
-        UploadCall::create(Arc::new(self.clone()), endpoint)
+        self.client.upload(endpoint)
+    }
+
+    /// Uploads several sources, each as a part, and joins them in their order to one upload at this
+    /// endpoint.
+    pub fn upload_many<'a, S: IntoSource>(
+        &self,
+        endpoint: impl Into<String>,
+        sources: impl IntoIterator<Item = S>,
+    ) -> UploadManyCall<'a> {
+        self.client.upload_many(endpoint, sources)
     }
 
     /// Sends what is missing to the upload at this URL.
     pub fn append<'a>(&self, url: impl Into<String>) -> UploadCall<'a> {
-        UploadCall::append(Arc::new(self.clone()), url)
+        self.client.append(url)
     }
 
     /// Asks what the server knows of the upload at this URL.
     pub fn inspect<'a>(&self, url: impl Into<String>) -> InspectCall<'a> {
-        InspectCall::new(Arc::new(self.clone()), url)
+        self.client.inspect(url)
+    }
+
+    /// Deletes the upload at this URL.
+    pub fn terminate<'a>(&self, url: impl Into<String>) -> TerminateCall<'a> {
+        self.client.terminate(url)
+    }
+
+    /// Asks what the server at this endpoint offers.
+    pub fn discover<'a>(&self, endpoint: impl Into<String>) -> DiscoverCall<'a> {
+        self.client.discover(endpoint)
     }
 }
 
@@ -126,7 +163,7 @@ impl Default for Client {
 
 impl From<Agent> for Client {
     fn from(agent: Agent) -> Self {
-        Self(Arc::new(Agents::Given(agent)))
+        Self::of(Agents::Given(agent))
     }
 }
 
@@ -144,7 +181,19 @@ impl Transport for Client {
         body: &mut dyn Read,
         control: &Control,
     ) -> Result<Response<Bytes>, Failure> {
-        let (config, idle) = match &*self.0 {
+        self.agents.exchange(request, terms, body, control)
+    }
+}
+
+impl Transport for Agents {
+    fn exchange(
+        &self,
+        request: Request<Body>,
+        terms: &Terms,
+        body: &mut dyn Read,
+        control: &Control,
+    ) -> Result<Response<Bytes>, Failure> {
+        let (config, idle) = match self {
             Agents::Given(agent) => {
                 return exchange::exchange(agent, request, terms, body, control);
             }

@@ -20,8 +20,9 @@ pub enum Fault {
     Refuse,
     /// The connection is lost, and the server knows nothing of the request.
     LoseRequest,
-    /// The connection is lost after this many bytes of the body. The server keeps them. If the body is
-    /// no longer than that, the request is carried out and its answer is lost.
+    /// The connection is lost after this many bytes of the body. The server keeps them, unless they were
+    /// still to be checked. If the body is no longer than that, the request is carried out and its answer
+    /// is lost.
     Cut {
         /// Bytes of the body.
         after: u64,

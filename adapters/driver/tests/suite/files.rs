@@ -156,8 +156,8 @@ impl Default for Bad {
 }
 
 impl Source for Bad {
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
+    fn length(&self) -> Option<u64> {
+        Some(self.bytes.len() as u64)
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
@@ -174,7 +174,7 @@ impl Source for Bad {
         }
     }
 
-    fn unchanged(&self) -> io::Result<bool> {
+    fn unchanged(&self, _: std::ops::Range<u64>) -> io::Result<bool> {
         Ok(!self.changed.load(Ordering::SeqCst))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use tus_driver::{Error, InspectCall, Options, UploadCall, run};
+use tus_driver::{Client, Error, Options, run};
 use tus_proto::{
     Authorize, Checkpoint, Config, Event, Input, Machine, Misuse, Output, Tick, Upload,
 };
@@ -158,7 +158,8 @@ fn an_upload_can_be_asked_after() {
     let mut retries = 0;
     let cut = Line::with([trouble(|_, _, _, _| Err(lost()))]);
     std::mem::swap(&mut *cut.server(), &mut *line.server());
-    let inspected = InspectCall::new(cut, done.url.expose())
+    let inspected = Client::over(cut)
+        .inspect(done.url.expose())
         .on_event(|event| retries += u32::from(matches!(event, Event::Retrying { .. })))
         .send()
         .unwrap();
@@ -174,7 +175,8 @@ fn an_upload_can_be_asked_after() {
 fn an_upload_that_exists_is_sent_what_is_missing() {
     let line = Line::good();
     let path = line.server().place(10, 0);
-    UploadCall::append(Arc::clone(&line) as _, format!("http://server.test{path}"))
+    Client::over(Arc::clone(&line) as _)
+        .append(format!("http://server.test{path}"))
         .send(bytes(10))
         .unwrap();
     assert_eq!(line.content(), bytes(10));
@@ -223,7 +225,8 @@ fn misuse_is_found_before_any_request() {
         .send("")
         .unwrap_err();
     assert!(matches!(error, Error::Misuse(Misuse::Header(_))), "{error}");
-    let error = UploadCall::create(Arc::clone(&line) as _, "files/")
+    let error = Client::over(Arc::clone(&line) as _)
+        .upload("files/")
         .send("")
         .unwrap_err();
     assert!(matches!(error, Error::Misuse(Misuse::Url(_))), "{error}");

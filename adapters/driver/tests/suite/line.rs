@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tus_driver::{Control, Transport, UploadCall};
-use tus_proto::{Body, Failure, FailureKind, Terms};
+use tus_driver::{Client, Control, Transport, UploadCall};
+use tus_proto::{Body, Config, Failure, FailureKind, Terms};
 use tus_testkit::{Begun, Options, Server};
 
 pub(crate) const ENDPOINT: &str = "http://server.test/files/";
@@ -42,10 +42,15 @@ impl Line {
         })
     }
 
+    pub(crate) fn client(self: &Arc<Self>) -> Client {
+        Client::over(Arc::clone(self) as Arc<dyn Transport>)
+    }
+
+    /// Every byte goes by PATCH, and nothing is asked before.
     pub(crate) fn upload<'a>(self: &Arc<Self>) -> UploadCall<'a> {
-        UploadCall::create(Arc::clone(self) as Arc<dyn Transport>, ENDPOINT).config(|config| {
-            config.retry.base = Duration::from_millis(1);
-            config.retry.max = Duration::from_millis(1);
+        self.client().upload(ENDPOINT).config(|config| {
+            hasty(config);
+            config.creation_body = 0;
         })
     }
 
@@ -130,10 +135,25 @@ pub(crate) fn trouble(
     Box::new(trouble)
 }
 
+/// Nobody wants to wait for a server that is right here.
+pub(crate) fn hasty(config: &mut Config) {
+    config.retry.base = Duration::from_millis(1);
+    config.retry.max = Duration::from_millis(1);
+}
+
 /// No trouble at all.
 pub(crate) fn good() -> Trouble {
     trouble(|line, request, body, control| {
         line.serve(request, &mut control.counted(body), u64::MAX)
+    })
+}
+
+/// The line is cut after so many bytes of the body.
+pub(crate) fn cut(bytes: u64) -> Trouble {
+    trouble(move |line, request, body, control| {
+        let answer = line.serve(request, &mut control.counted(body), bytes);
+        drop(answer);
+        Err(lost())
     })
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tus_driver::{Error, FileSource, Store, StoreError, UploadCall};
+use tus_driver::{Client, Error, FileSource, Store, StoreError};
 use tus_proto::{Event, Failure, FailureKind};
 use tus_testkit::{Options, Quirk};
 
@@ -81,12 +81,11 @@ fn credentials_in_the_endpoint_are_this_runs_and_not_on_disk() {
         ..Options::default()
     });
     let send = || {
-        UploadCall::create(
-            Arc::clone(&line) as _,
-            "http://user:sesame@server.test/files/",
-        )
-        .resume_from(place.store())
-        .send(place.source())
+        Client::over(Arc::clone(&line) as _)
+            .upload("http://user:sesame@server.test/files/")
+            .config(|config| config.creation_body = 0)
+            .resume_from(place.store())
+            .send(place.source())
     };
     send().unwrap_err();
     assert!(place.has_checkpoint());
@@ -186,7 +185,8 @@ fn a_checkpoint_of_another_endpoint_is_not_followed() {
         place.store().entry(&place.file, other).unwrap().path(),
     )
     .unwrap();
-    let error = UploadCall::create(Arc::clone(&line) as _, other)
+    let error = Client::over(Arc::clone(&line) as _)
+        .upload(other)
         .resume_from(place.store())
         .send(place.source())
         .unwrap_err();

@@ -72,8 +72,8 @@ impl Watched {
 }
 
 impl Source for Watched {
-    fn len(&self) -> u64 {
-        self.bytes.len() as u64
+    fn length(&self) -> Option<u64> {
+        Some(self.bytes.len() as u64)
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {

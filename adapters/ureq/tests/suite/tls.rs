@@ -101,6 +101,7 @@ fn a_trusted_server_is_uploaded_to() {
     let (endpoint, peer) = server(1_000_000, true);
     trusting(&peer)
         .upload(endpoint)
+        .config(|config| config.creation_body = 0)
         .send(vec![0; 1_000_000])
         .unwrap();
     peer.ended.recv().unwrap().unwrap();
@@ -109,7 +110,11 @@ fn a_trusted_server_is_uploaded_to() {
 #[test]
 fn a_server_that_is_not_trusted_is_refused_at_once() {
     let (endpoint, peer) = server(1, true);
-    let error = Client::new().upload(endpoint).send(vec![0; 1]).unwrap_err();
+    let error = Client::new()
+        .upload(endpoint)
+        .config(|config| config.creation_body = 0)
+        .send(vec![0; 1])
+        .unwrap_err();
     let Error::Upload(tus_proto::Error::Hopeless { failure, .. }) = error else {
         panic!("{error}");
     };
@@ -124,6 +129,7 @@ fn a_cancel_closes_a_connection_that_is_not_read_from() {
     let canceller = Canceller::new();
     let error = trusting(&peer)
         .upload(endpoint)
+        .config(|config| config.creation_body = 0)
         .canceller(canceller.clone())
         .on_event(|event| {
             if matches!(event, Event::Sent { .. }) {

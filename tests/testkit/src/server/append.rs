@@ -39,8 +39,8 @@ impl Server {
         let left = self.body_length(&head.headers)?;
         let from =
             number(&head.headers, UPLOAD_OFFSET)?.ok_or_else(|| bad("Upload-Offset is missing"))?;
-        let length = self.offered(&head.headers, UPLOAD_LENGTH, Extension::CreationDeferLength);
-        let length = length.and_then(|_| number(&head.headers, UPLOAD_LENGTH))?;
+        self.offered(&head.headers, UPLOAD_LENGTH, Extension::CreationDeferLength)?;
+        let length = number(&head.headers, UPLOAD_LENGTH)?;
         let check = self.check(&head.headers)?;
         self.lock(id)?;
         let upload = &self.uploads[&id];

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::Request;
 use tus_testkit::{Extension, Options, Quirk, Server};
 
+use crate::checksum::SHA1;
 use crate::{
-    OCTETS, assert_status, create, create_with, delete, head, header, location, patch, post,
+    OCTETS, assert_status, begin, create, create_with, delete, head, header, location, patch, post,
     server, with,
 };
 
@@ -236,6 +237,40 @@ fn p3_an_unfinished_final_is_finished_with_its_last_part() {
     let found = server.handle(head(&target));
     assert_eq!(header(&found, "upload-offset"), Some("5"));
     assert_eq!(header(&found, "upload-length"), Some("5"));
+    assert_eq!(server.upload(&target).unwrap().content(), b"hello");
+}
+
+#[test]
+fn p3_it_takes_no_answer_to_finish_a_final() {
+    let deferred = [("upload-concat", "partial"), ("upload-defer-length", "1")];
+    let last = |target: &str, body: &[u8]| with(patch(target, 0, body), "upload-length", "5");
+
+    // The last byte arrived, and the answer was not waited for.
+    let mut server = server([]);
+    let one = location(&server.handle(post(&deferred, b"")));
+    let target = location(&server.handle(join(&[&one])));
+    let reading = begin(&mut server, last(&one, b"hello"));
+    server.body(&reading, b"hello");
+    assert_eq!(server.upload(&target).unwrap().content(), b"hello");
+    server.abort(reading);
+
+    // No byte was missing, only the length.
+    let one = location(&server.handle(post(&deferred, b"")));
+    server.handle(patch(&one, 0, b"hello"));
+    let target = location(&server.handle(join(&[&one])));
+    let length = with(patch(&one, 5, b""), "upload-length", "5");
+    let reading = begin(&mut server, length);
+    assert!(server.upload(&target).unwrap().is_complete());
+    server.abort(reading);
+
+    // All waited for its checksum.
+    let one = location(&server.handle(post(&deferred, b"")));
+    let target = location(&server.handle(join(&[&one])));
+    let checked = with(last(&one, b"hello"), "upload-checksum", SHA1);
+    let reading = begin(&mut server, checked);
+    server.body(&reading, b"hello");
+    assert!(!server.upload(&target).unwrap().is_complete());
+    assert_status(&server.finish(reading), 204);
     assert_eq!(server.upload(&target).unwrap().content(), b"hello");
 }
 

@@ -124,6 +124,7 @@ fn n6_the_length_comes_with_a_patch_and_stays() {
     assert_eq!(header(&found, "upload-defer-length"), None);
     assert_eq!(header(&found, "upload-length"), Some("5"));
     assert_status(&server.handle(said(patch(&target, 4, b"o"), "6")), 400);
+    assert_status(&server.handle(said(patch(&target, 4, b""), "4")), 400);
     assert_status(&server.handle(said(patch(&target, 4, b"o!"), "6")), 400);
     assert_status(&server.handle(patch(&target, 4, b"o!")), 413);
     assert_status(&server.handle(said(patch(&target, 4, b"o"), "5")), 204);
@@ -285,6 +286,8 @@ fn quirk_what_is_complete_is_moved_away() {
     assert_status(&server.handle(create(0)), 201);
     assert_status(&server.handle(create_with(2, b"ab")), 201);
     assert_eq!((server.moved().len(), server.uploads().count()), (3, 0));
+    server.quirks_mut().push(Quirk::DeletedIs410);
+    assert_status(&server.handle(head(&target)), 410);
 }
 
 #[test]

@@ -96,6 +96,18 @@ fn e1_a_long_patch_counts_from_its_end() {
 }
 
 #[test]
+fn e1_a_patch_that_breaks_off_counts_from_its_beginning() {
+    let mut server = forgetful([]);
+    let target = location(&server.handle(create(9)));
+    server.set_now(NOW + 30);
+    let reading = begin(&mut server, patch(&target, 0, b"hello"));
+    server.body(&reading, b"he");
+    server.set_now(NOW + 40);
+    server.abort(reading);
+    assert_eq!(server.upload(&target).unwrap().expires(), Some(NOW + 90));
+}
+
+#[test]
 fn answers_have_a_date_where_there_is_a_clock() {
     let mut server = server([]);
     assert_eq!(header(&server.handle(create(5)), "date"), None);

@@ -96,6 +96,15 @@ fn chunks_that_are_none_are_refused() {
 }
 
 #[test]
+fn trailers_come_to_an_end() {
+    let (loopback, target) = loopback([]);
+    let mut client = Client::connect(loopback.address());
+    let field = format!("x: {}\r\n", "x".repeat(1000));
+    client.say(chunked_head(&target) + "0\r\n" + &field.repeat(66));
+    assert!(client.answer().unwrap().starts_with("HTTP/1.1 400 "));
+}
+
+#[test]
 fn chunks_that_break_off_keep_nothing() {
     let (loopback, target) = loopback([]);
     let mut client = Client::connect(loopback.address());

@@ -1,0 +1,324 @@
+//! Sources that are read as they come.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::{Filled, Source};
+
+/// How much is read at once, and kept in one piece, in bytes (64 KiB).
+const BLOCK: usize = 64 * 1024;
+
+/// A reader that ends where it ends, such as a pipe.
+///
+/// What the server may still ask for again is kept: one request's worth, and less than 64 KiB more.
+pub struct StreamSource<R> {
+    /// Apart from the rest, for a read may wait for long.
+    reader: Mutex<R>,
+    kept: Mutex<Kept>,
+}
+
+/// The bytes that are at hand.
+#[derive(Default)]
+struct Kept {
+    /// Where the first block begins.
+    start: u64,
+    /// All full, but for the last.
+    blocks: VecDeque<Block>,
+    ended: bool,
+    failed: bool,
+    /// One that is not needed any more.
+    spare: Option<Block>,
+}
+
+struct Block {
+    bytes: Box<[u8]>,
+    filled: usize,
+}
+
+impl Block {
+    fn new() -> Self {
+        Self {
+            bytes: vec![0; BLOCK].into(),
+            filled: 0,
+        }
+    }
+}
+
+impl Kept {
+    fn end(&self) -> u64 {
+        let full = self.blocks.len().saturating_sub(1) as u64 * BLOCK as u64;
+        let last = self.blocks.back().map_or(0, |block| block.filled as u64);
+        self.start + full + last
+    }
+
+    /// Blocks that are wholly before this offset go.
+    fn drop_before(&mut self, keep: u64) {
+        while let Some(first) = self.blocks.front()
+            && first.filled == BLOCK
+            && self.start + BLOCK as u64 <= keep
+        {
+            self.start += BLOCK as u64;
+            self.spare = self.blocks.pop_front();
+        }
+    }
+
+    fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.blocks.back().is_none_or(|block| block.filled == BLOCK) {
+                let mut block = self.spare.take().unwrap_or_else(Block::new);
+                block.filled = 0;
+                self.blocks.push_back(block);
+            }
+            let Some(block) = self.blocks.back_mut() else {
+                return;
+            };
+            let fits = bytes.len().min(BLOCK - block.filled);
+            block.bytes[block.filled..block.filled + fits].copy_from_slice(&bytes[..fits]);
+            block.filled += fits;
+            bytes = &bytes[fits..];
+        }
+    }
+}
+
+impl<R: Read + Send + 'static> StreamSource<R> {
+    /// Takes a reader; its next byte is the upload's first.
+    pub fn new(reader: R) -> Self {
+        Self {
+            reader: Mutex::new(reader),
+            kept: Mutex::default(),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        lock(&self.kept)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<R: Read + Send + 'static> Source for StreamSource<R> {
+    fn length(&self) -> Option<u64> {
+        None
+    }
+
+    fn fill(&self, keep: u64, upto: u64) -> io::Result<Filled> {
+        let mut reader = lock(&self.reader);
+        let mut piece = Vec::new();
+        loop {
+            let mut kept = self.kept();
+            kept.drop_before(keep);
+            let end = kept.end();
+            if kept.failed {
+                return Err(io::Error::other("the source failed before"));
+            }
+            if kept.ended || end >= upto {
+                let end_is_there = kept.ended;
+                return Ok(Filled {
+                    upto: end,
+                    end: end_is_there,
+                });
+            }
+            drop(kept);
+            // No further than what is wanted, but in whole pieces: a pipe gives what it has.
+            piece.resize(BLOCK, 0);
+            let wanted = usize::try_from(upto - end).map_or(BLOCK, |wanted| wanted.min(BLOCK));
+            let read = reader.read(&mut piece[..wanted]);
+            let mut kept = self.kept();
+            match read {
+                Ok(0) => kept.ended = true,
+                Ok(read) if read > wanted => {
+                    kept.failed = true;
+                    return Err(io::Error::other(
+                        "it says that it read more than was asked for",
+                    ));
+                }
+                Ok(read) => kept.push(&piece[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // What it would give next is not what comes next.
+                    kept.failed = true;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let kept = self.kept();
+        let Some(offset) = at.checked_sub(kept.start) else {
+            return Err(io::Error::other("these bytes are not kept any more"));
+        };
+        let block = usize::try_from(offset / BLOCK as u64).unwrap_or(usize::MAX);
+        // Less than a block.
+        let from = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
+        let Some(block) = kept.blocks.get(block) else {
+            return Ok(0);
+        };
+        let left = block.bytes[..block.filled].get(from..).unwrap_or_default();
+        let length = left.len().min(buf.len());
+        buf[..length].copy_from_slice(&left[..length]);
+        Ok(length)
+    }
+}
+
+impl<R> fmt::Debug for StreamSource<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamSource").finish_non_exhaustive()
+    }
+}
+
+/// A reader that can be set back, from its first byte to its last.
+pub struct SeekSource<R> {
+    reader: Mutex<R>,
+    length: u64,
+}
+
+impl<R: Read + Seek + Send + 'static> SeekSource<R> {
+    /// Takes a reader.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not find its end.
+    pub fn new(mut reader: R) -> io::Result<Self> {
+        let length = reader.seek(SeekFrom::End(0))?;
+        Ok(Self {
+            reader: Mutex::new(reader),
+            length,
+        })
+    }
+}
+
+impl<R: Read + Seek + Send + 'static> Source for SeekSource<R> {
+    fn length(&self) -> Option<u64> {
+        Some(self.length)
+    }
+
+    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let mut reader = lock(&self.reader);
+        reader.seek(SeekFrom::Start(at))?;
+        reader.read(buf)
+    }
+}
+
+impl<R> fmt::Debug for SeekSource<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeekSource")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives one byte more at each read, up to so many in all.
+    struct Growing {
+        next: usize,
+        given: u64,
+        length: u64,
+    }
+
+    impl Read for Growing {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.next += 1;
+            let left = usize::try_from(self.length - self.given).unwrap();
+            let read = self.next.min(buf.len()).min(left);
+            for (n, byte) in buf[..read].iter_mut().enumerate() {
+                *byte = at(self.given + n as u64);
+            }
+            self.given += read as u64;
+            Ok(read)
+        }
+    }
+
+    fn at(offset: u64) -> u8 {
+        u8::try_from(offset.wrapping_mul(2_654_435_761) >> 24 & 0xff).unwrap()
+    }
+
+    fn growing(length: u64) -> StreamSource<Growing> {
+        StreamSource::new(Growing {
+            next: 0,
+            given: 0,
+            length,
+        })
+    }
+
+    fn read(source: &impl Source, from: u64, to: u64) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+        let mut done = 0;
+        while done < bytes.len() {
+            match source
+                .read_at(&mut bytes[done..], from + done as u64)
+                .unwrap()
+            {
+                0 => break,
+                read => done += read,
+            }
+        }
+        bytes.truncate(done);
+        bytes
+    }
+
+    #[test]
+    fn a_stream_is_filled_as_far_as_is_wanted_and_read_again() {
+        let length = 1_000_003;
+        let source = growing(length);
+        let expected = |from: u64, to: u64| (from..to).map(at).collect::<Vec<_>>();
+        let mut from = 0;
+        loop {
+            let filled = source.fill(from, from + 200_000).unwrap();
+            assert_eq!(filled.upto, length.min(from + 200_000));
+            for _ in 0..2 {
+                assert_eq!(
+                    read(&source, from, filled.upto),
+                    expected(from, filled.upto)
+                );
+            }
+            let blocks = source.kept().blocks.len() * BLOCK;
+            assert!(blocks <= 200_000 + 2 * BLOCK, "{blocks} bytes are kept");
+            if filled.end {
+                break;
+            }
+            from = filled.upto;
+        }
+        assert!(source.read_at(&mut [0; 8], 0).is_err(), "they are dropped");
+    }
+
+    #[test]
+    fn an_empty_stream_ends_at_once() {
+        let filled = growing(0).fill(0, 10).unwrap();
+        assert_eq!((filled.upto, filled.end), (0, true));
+    }
+
+    #[test]
+    fn what_failed_once_fails_for_good() {
+        struct Once(bool);
+        impl Read for Once {
+            fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                if std::mem::replace(&mut self.0, true) {
+                    buf[0] = 1;
+                    Ok(1)
+                } else {
+                    Err(io::Error::other("once"))
+                }
+            }
+        }
+        let source = StreamSource::new(Once(false));
+        assert_eq!(source.fill(0, 10).unwrap_err().to_string(), "once");
+        assert!(source.fill(0, 10).is_err());
+    }
+
+    #[test]
+    fn a_reader_that_seeks_is_read_at_any_offset() {
+        let source = SeekSource::new(io::Cursor::new(b"hello".to_vec())).unwrap();
+        assert_eq!(source.length(), Some(5));
+        assert_eq!(read(&source, 3, 5), b"lo");
+        assert_eq!(read(&source, 0, 5), b"hello");
+        assert_eq!(read(&source, 5, 9), b"");
+    }
+}
