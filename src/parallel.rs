@@ -39,7 +39,7 @@ use crate::{
 /// server then can be gone on from.
 #[derive(Debug)]
 pub struct Parallel {
-    start: Uri,
+    endpoint: UploadUrl,
     identity: Option<String>,
     settings: crate::Parts,
     parts: Vec<Part>,
@@ -255,7 +255,7 @@ impl Parallel {
                 Some(saved) => saved.identity.clone(),
                 None => config.identity.clone(),
             },
-            start,
+            endpoint: UploadUrl::new(start),
             settings: config.parts.clone(),
             parts: parts.collect(),
             whole: Lane::new(line, joining, first, None),
@@ -286,7 +286,7 @@ impl Parallel {
     fn place(&self, op: Op) -> Box<Place> {
         Box::new(Place {
             op,
-            url: UploadUrl::new(self.start.clone()),
+            url: self.endpoint.clone(),
             attempts: 0,
             resumable: false,
         })
@@ -372,7 +372,7 @@ impl Machine for Parallel {
 
     fn checkpoint(&self) -> Option<Checkpoint> {
         Some(Checkpoint {
-            start: Start::Endpoint(self.start.clone()),
+            start: Start::Endpoint(self.endpoint.as_uri().clone()),
             identity: self.identity.clone(),
             kept: Kept::Parts(self.pieces()?),
         })

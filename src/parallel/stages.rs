@@ -155,7 +155,7 @@ impl Parallel {
 
     fn ask_to_join(&mut self, early: bool) {
         let parts = self.parts.iter().filter_map(Part::url);
-        let home = self.settings.relative.then_some(&self.start);
+        let home = self.settings.relative.then_some(self.endpoint.as_uri());
         let list = concatenation_list(parts, home);
         let parts = self.parts.len();
         self.said.push_back(Output::Event(Event::Joining { parts }));

@@ -8,9 +8,12 @@ impl Parallel {
     pub(super) fn begin(&mut self, id: DutyId, duty: Duty) {
         let part = part_of(id).and_then(|at| self.parts.get(at));
         let base = part.map_or(0, |part| part.base);
-        let in_whole = |range: Body| match range.is_empty() {
-            true => range,
-            false => range.start + base..range.end + base,
+        let in_whole = |range: Body| {
+            if range.is_empty() {
+                range
+            } else {
+                range.start + base..range.end + base
+            }
         };
         let duty = match duty {
             Duty::Save(_) => return self.await_save(id),

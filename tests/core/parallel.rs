@@ -771,6 +771,30 @@ fn a_rewind_and_a_recreation_are_told_in_amounts_of_the_whole() {
     assert_eq!(last, Some(3));
 }
 
+// S3.
+#[test]
+fn debug_shows_no_secret() {
+    let config = config(|config| {
+        let bearer = "Bearer hunter2".parse().unwrap();
+        config.headers.insert("authorization", bearer);
+    });
+    let endpoint = "http://u:hunter2@example.org/files/?key=hunter2";
+    let machine = Parallel::join(endpoint, &[5, 5], &config).unwrap();
+    let mut story = Several::new(machine, &config);
+    let place = |lane: u32| format!("/files/{lane}?key=hunter2");
+    story = story.answers(1, 201, &[("location", &place(1))]);
+    story = story.answers(2, 201, &[("location", &place(2))]);
+    story = story.confirms(1, 5).confirms(2, 5);
+    assert_eq!(story.request(0).method(), "POST");
+    let story = story.loses(0);
+    for shown in [
+        format!("{:?}", story.machine),
+        format!("{:?}", story.events),
+    ] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
 // I8.
 #[test]
 fn the_same_inputs_give_the_same_outputs() {

@@ -144,6 +144,14 @@ pub struct World {
     pub vanished: bool,
 }
 
+/// The uploads that it names.
+fn urls(checkpoint: Option<Checkpoint>) -> Vec<String> {
+    let text = checkpoint.map_or_else(String::new, |checkpoint| checkpoint.to_text());
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let urls = lines.filter(|(name, _)| ["url", "whole"].contains(name));
+    urls.map(|(_, url)| url.to_owned()).collect()
+}
+
 fn upto(n: u64) -> usize {
     usize::try_from(n).unwrap()
 }
@@ -361,9 +369,10 @@ impl World {
         if self.requests >= 40 || self.random.below(3) == 0 {
             return None;
         }
-        Some(match self.random.below(4) {
-            0 => Stroke::Cancel(Cancel::Keep),
-            1 => Stroke::Cancel(Cancel::Now),
+        Some(match self.random.below(16) {
+            0 => Stroke::Cancel(Cancel::Terminate),
+            1..5 => Stroke::Cancel(Cancel::Keep),
+            5..9 => Stroke::Cancel(Cancel::Now),
             _ => Stroke::Kill,
         })
     }
@@ -390,6 +399,7 @@ impl World {
         let mut confirmed = 0;
         let mut saving = None;
         let mut now = false;
+        let mut known = Vec::new();
         let mut stroke = self.stroke();
         let mut steps = match stroke {
             Some(_) => self.random.below(80),
@@ -405,6 +415,9 @@ impl World {
                     Stroke::Cancel(how) => {
                         self.cancels += 1;
                         now = how == Cancel::Now;
+                        if how == Cancel::Terminate {
+                            known = urls(machine.checkpoint());
+                        }
                         machine.handle(Tick(self.clock.now()), Input::Cancel(how));
                         steps = MANY;
                     }
@@ -455,6 +468,14 @@ impl World {
                     assert!(out.is_empty(), "I11");
                     let after = machine.poll(Tick(self.clock.now()));
                     assert!(matches!(after, Output::Wait(None)), "I2");
+                    if let Err(Error::Cancelled {
+                        terminated: true, ..
+                    }) = result
+                    {
+                        assert_eq!(machine.checkpoint(), None);
+                        let left = known.iter().find(|url| self.server.upload(url).is_some());
+                        assert_eq!(left, None, "it is still there");
+                    }
                     if now {
                         // The caller does what the machine was forbidden to.
                         self.saved = machine.checkpoint();
