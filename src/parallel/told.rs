@@ -1,7 +1,7 @@
 //! What the parts say, as what is said of the whole.
 
 use super::stages::Stage;
-use super::{Parallel, Part, part_of};
+use super::{Joins, Parallel, Part, part_of};
 use crate::{Body, Cause, Duty, DutyId, Error, Event, Limit, Output};
 
 impl Parallel {
@@ -97,6 +97,7 @@ impl Parallel {
                 (part.confirmed, part.sent, part.highest) = (0, 0, 0);
                 if self.whole.story_mut().whole.take().is_some() {
                     // It waits for the part that is gone, and will be asked for anew.
+                    self.parts_may_be_joined(self.joins == Joins::InDoubt);
                     self.saving.changed = true;
                     self.tell(Event::Orphaned);
                 }

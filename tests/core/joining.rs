@@ -392,7 +392,8 @@ fn a_whole_of_another_length_is_a_conflict() {
 fn a_later_run_looks_at_the_whole_first() {
     let checkpoint = early().joined().checkpoint();
     let story = Several::resume_with(&checkpoint, unfinished).looks();
-    story.finds(0, 10).succeeds();
+    let done = story.finds(0, 10).succeeds();
+    assert_eq!(done.completion, Completion::Observed);
     // Not complete, so the parts are.
     for fields in [&[][..], &[("upload-offset", "5")]] {
         let story = Several::resume_with(&checkpoint, |_| ()).looks();
@@ -421,6 +422,13 @@ fn with_a_whole_that_waits_a_part_that_is_gone_is_not_just_made_anew() {
     assert!(!story.checkpoint().to_text().contains(WHOLE));
     let story = story.confirms(1, 5).confirms(2, 5).joins(&[3, 2]);
     story.joined().succeeds();
+    // Nor was the other part joined then, though it was complete.
+    let story = early().joined().confirms(2, 5).sent(1, 3).confirms(1, 3);
+    let story = story.sent(1, 0).loses(1).answers(1, 410, &[]);
+    let story = story.answers(1, 201, &[("location", "/files/3")]);
+    let story = story.confirms(1, 5).joins(&[3, 2]).answers(0, 404, &[]);
+    let story = story.waits().finds(1, 5).answers(2, 410, &[]);
+    story.posts(2);
 }
 
 #[test]
@@ -684,6 +692,10 @@ fn a_later_cancel_may_only_be_harder() {
     );
     assert!(story.lanes().is_empty());
     assert!(story.after(Duration::from_secs(999)).lanes().is_empty());
+    let story = Several::created(&[5, 5]).sent(1, 5).holding_saves();
+    let story = story.cancel(Cancel::Keep);
+    assert!(story.is_saving() && !story.over());
+    story.cancel(Cancel::Terminate).saved().out(&[1, 2]);
     // An end stands while its checkpoint is saved.
     for how in [Cancel::Keep, Cancel::Now] {
         let story = Several::join(&[5, 5]).creates(1).holding_saves();

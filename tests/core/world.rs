@@ -346,6 +346,11 @@ impl World {
         }
     }
 
+    fn check_gone(&self, urls: &[String]) {
+        let left = urls.iter().find(|url| self.server.upload(url).is_some());
+        assert_eq!(left, None, "it is still there");
+    }
+
     /// Bytes from `keep` to `upto`, perhaps fewer or more, and at least one unless it ends.
     fn read(&mut self, keep: u64, upto: u64) -> Answer {
         assert!(keep >= self.kept);
@@ -361,6 +366,18 @@ impl World {
             upto: upto.min(length),
             // A source need not know that it ends before it was asked for more.
             end: end || keep >= length,
+        }
+    }
+
+    /// What comes of a duty that is no exchange.
+    fn answer(&mut self, duty: Duty) -> Answer {
+        match duty {
+            Duty::Save(checkpoint) => self.save(checkpoint),
+            Duty::Digest { algorithm, range } => {
+                Answer::Digest(self.digest(&algorithm, &range).into())
+            }
+            Duty::Read { keep, upto } => self.read(keep, upto),
+            duty => panic!("nobody asked for {duty:?}"),
         }
     }
 
@@ -442,20 +459,13 @@ impl World {
                     );
                     self.exchange(id, request, &terms);
                 }
-                Output::Begin(id, Duty::Save(checkpoint)) => {
-                    assert_eq!(saving.replace(id), None, "two saves at once");
-                    let answer = self.save(checkpoint);
+                Output::Begin(id, duty) => {
+                    if let Duty::Save(_) = duty {
+                        assert_eq!(saving.replace(id), None, "two saves at once");
+                    }
+                    let answer = self.answer(duty);
                     self.later(Input::Answer(id, answer));
                 }
-                Output::Begin(id, Duty::Digest { algorithm, range }) => {
-                    let digest = self.digest(&algorithm, &range);
-                    self.later(Input::Answer(id, Answer::Digest(digest.into())));
-                }
-                Output::Begin(id, Duty::Read { keep, upto }) => {
-                    let answer = self.read(keep, upto);
-                    self.later(Input::Answer(id, answer));
-                }
-                Output::Begin(_, duty) => panic!("nobody asked for {duty:?}"),
                 Output::Stop(id) => out.retain(|_, (out, _)| *out != id),
                 Output::Event(Event::Confirmed { offset, .. }) => {
                     assert!(offset >= confirmed, "I5");
@@ -473,8 +483,7 @@ impl World {
                     }) = result
                     {
                         assert_eq!(machine.checkpoint(), None);
-                        let left = known.iter().find(|url| self.server.upload(url).is_some());
-                        assert_eq!(left, None, "it is still there");
+                        self.check_gone(&known);
                     }
                     if now {
                         // The caller does what the machine was forbidden to.
