@@ -136,6 +136,13 @@ fn a_lost_answer_is_asked_for_again_when_the_parts_are_still_there() {
 }
 
 #[test]
+fn a_busy_server_is_not_asked_for_the_parts_at_once() {
+    let story = asked().answers(0, 503, &[("retry-after", "7")]).out(&[]);
+    assert!(story.wait() >= Duration::from_secs(7));
+    verified(story.waits()).joins(&[1, 2]);
+}
+
+#[test]
 fn what_was_not_sent_is_sent_again() {
     let story = asked().fails(0, FailureKind::NotSent).waits();
     assert_eq!(orphans(&story), 0);
@@ -422,13 +429,11 @@ fn with_a_whole_that_waits_a_part_that_is_gone_is_not_just_made_anew() {
     assert!(!story.checkpoint().to_text().contains(WHOLE));
     let story = story.confirms(1, 5).confirms(2, 5).joins(&[3, 2]);
     story.joined().succeeds();
-    // Nor was the other part joined then, though it was complete.
-    let story = early().joined().confirms(2, 5).sent(1, 3).confirms(1, 3);
-    let story = story.sent(1, 0).loses(1).answers(1, 410, &[]);
-    let story = story.answers(1, 201, &[("location", "/files/3")]);
-    let story = story.confirms(1, 5).joins(&[3, 2]).answers(0, 404, &[]);
-    let story = story.waits().finds(1, 5).answers(2, 410, &[]);
-    story.posts(2);
+    // Nor was the other part joined then, though all of it was sent.
+    let story = early().joined().sent(2, 5).confirms(2, 3).sent(2, 0);
+    let story = story.sent(1, 3).confirms(1, 3).sent(1, 0).loses(1);
+    let story = story.answers(1, 410, &[]).loses(2);
+    story.answers(2, 410, &[]).posts(2);
 }
 
 #[test]

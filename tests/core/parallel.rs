@@ -259,6 +259,23 @@ fn what_fails_together_counts_once() {
     assert_eq!(retries, 3, "no retry is told that does not come");
 }
 
+// Though no part has failed more often than it may.
+#[test]
+fn outages_of_several_parts_add_up() {
+    let story = Several::created_with(&[5; 3], |config| {
+        config.retry.attempts = Some(2);
+    });
+    let story = story.loses(1).confirms(2, 3).loses(2);
+    let (error, story) = story.confirms(3, 3).loses(3).ends();
+    let Error::Exhausted { place, limit, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((*limit, place.attempts), (Limit::Attempts, 3));
+    assert_eq!(place.url.expose(), url(3));
+    let retries = story.count(|event| matches!(event, Event::Retrying { .. }));
+    assert_eq!(retries, 2, "no retry is told that does not come");
+}
+
 #[test]
 fn one_after_the_other_they_count_each() {
     let story = Several::created_with(&[5; 3], |config| {
