@@ -137,6 +137,8 @@ pub struct World {
     process: u32,
     /// Bytes of a stream before this are dropped.
     kept: u64,
+    /// Those before this were read.
+    read: u64,
     early: bool,
     pub discard: bool,
     /// The request before which an unfinished upload vanishes.
@@ -212,6 +214,7 @@ impl World {
             process: 0,
             aloud,
             kept: 0,
+            read: 0,
             early: random.below(2) == 0,
             discard: random.below(3) == 0,
             vanishes: (random.below(10) == 0).then(|| upto(random.below(40))),
@@ -351,21 +354,24 @@ impl World {
         assert_eq!(left, None, "it is still there");
     }
 
-    /// Bytes from `keep` to `upto`, perhaps fewer or more, and at least one unless it ends.
+    /// More bytes than before, perhaps fewer or more than are wanted, or the end.
     fn read(&mut self, keep: u64, upto: u64) -> Answer {
         assert!(keep >= self.kept);
         self.kept = keep;
         let length = self.source.len() as u64;
+        let least = keep.max(self.read) + 1;
         let upto = match self.random.below(4) {
-            0 => keep + 1 + self.random.below(upto.saturating_sub(keep).max(1)),
+            0 => least + self.random.below(upto.saturating_sub(least)),
             1 => upto.saturating_add(self.random.below(20)),
             _ => upto,
         };
+        let upto = upto.max(least);
+        // A source need not know that it ends before it was asked for more.
         let end = upto > length || upto == length && self.random.below(2) == 0;
+        self.read = upto.min(length);
         Answer::Available {
-            upto: upto.min(length),
-            // A source need not know that it ends before it was asked for more.
-            end: end || keep >= length,
+            upto: self.read,
+            end,
         }
     }
 
@@ -410,7 +416,7 @@ impl World {
         M: Machine<Success = Uploaded>,
     {
         self.process += 1;
-        self.kept = 0;
+        (self.kept, self.read) = (0, 0);
         // By lane, with the upload that each is for.
         let mut out: BTreeMap<u32, (DutyId, String)> = BTreeMap::new();
         let mut confirmed = 0;
