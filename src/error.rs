@@ -416,8 +416,8 @@ pub enum Error {
         /// The first byte that the source can still give.
         kept: u64,
     },
-    /// The URLs of the parts do not fit into the request that would join them. Nothing but the first
-    /// part was created; the checkpoint is forgotten.
+    /// The URLs of the parts do not fit into the request that would join them. It is
+    /// known by the first part's: then nothing else was created, and there is no checkpoint.
     #[error(
         "{place}: the list of its parts would have {length} bytes, more than the {limit} that are \
          allowed; use fewer parts"

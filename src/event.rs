@@ -62,8 +62,8 @@ pub enum Event {
         /// The upload that is gone.
         gone: UploadUrl,
     },
-    /// The answer to a creation, or to the request that joins the parts, was lost: an upload that
-    /// nobody knows of may be left on the server.
+    /// The answer to a creation, or to the request that joins the parts, was lost, or what it named is
+    /// of no use: an upload that nobody knows of may be left on the server.
     Orphaned,
     /// All parts are on the server, and it is asked to join them.
     Joining {

@@ -63,7 +63,7 @@ pub(crate) enum Joined {
 /// The story of the whole.
 #[derive(Debug)]
 pub(crate) struct Joining {
-    pub(crate) endpoint: Uri,
+    endpoint: UploadUrl,
     pub(crate) metadata: Metadata,
     /// The parts, in order, as `Upload-Concat` names them.
     pub(crate) list: HeaderValue,
@@ -92,7 +92,7 @@ type Next = Phase<Step, Joined>;
 impl Joining {
     pub(crate) fn new(endpoint: Uri, length: u64, config: &Config) -> Self {
         Self {
-            endpoint,
+            endpoint: UploadUrl::new(endpoint),
             metadata: config.metadata.clone(),
             list: HeaderValue::from_static(""),
             length,
@@ -114,7 +114,7 @@ impl Joining {
             Step::Glance | Step::Look | Step::Terminate => self.whole.clone(),
             Step::Discard => self.left.first().cloned(),
         };
-        url.unwrap_or_else(|| UploadUrl::new(self.endpoint.clone()))
+        url.unwrap_or_else(|| self.endpoint.clone())
     }
 
     pub(crate) fn place(&self, line: &Line, step: Step) -> Box<Place> {
@@ -171,7 +171,7 @@ impl Joining {
 
     fn joined(&self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
         let mut url = named(line, flight, answer);
-        if matches!(&url, Ok(url) if same(url.as_uri(), &self.endpoint)) {
+        if matches!(&url, Ok(url) if same(url.as_uri(), self.endpoint.as_uri())) {
             url = Err(Violation::LocationIsEndpoint.into());
         }
         match url {

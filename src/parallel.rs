@@ -39,14 +39,14 @@ use crate::{
 /// server then can be gone on from.
 #[derive(Debug)]
 pub struct Parallel {
-    start: Uri,
+    endpoint: UploadUrl,
     identity: Option<String>,
     settings: crate::Parts,
     parts: Vec<Part>,
     whole: Lane<Joining>,
     stage: Stage,
     joins: Joins,
-    /// A part was found complete, and no answer had said so.
+    /// A part was completed by a request whose answer this run has not heard.
     observed: bool,
     /// There is nothing to go on from.
     forgotten: bool,
@@ -201,9 +201,7 @@ impl Parallel {
         for (number, (part, saved)) in (1..).zip(pieces.parts) {
             let mut line = Line::of_lane(number, config, credentials.clone());
             let (mut transfer, refusal) = begin_part(&mut line, &start, saved, part, &part_config)?;
-            if pieces.joining || pieces.whole.is_some() {
-                transfer.may_be_joined();
-            }
+            transfer.may_be_joined(pieces.joining || pieces.whole.is_some());
             if let Some(refusal) = refusal {
                 let place = transfer.place(&line, Op::Probe);
                 refused.get_or_insert(Error::Location { place, refusal });
@@ -250,12 +248,13 @@ impl Parallel {
             None if early && !pieces.joining => (Stage::Create, Phase::Over(None)),
             None => (Stage::Send, Phase::Over(None)),
         };
+        let observed = joining.whole.is_some();
         Ok(Self {
             identity: match &saved {
                 Some(saved) => saved.identity.clone(),
                 None => config.identity.clone(),
             },
-            start,
+            endpoint: UploadUrl::new(start),
             settings: config.parts.clone(),
             parts: parts.collect(),
             whole: Lane::new(line, joining, first, None),
@@ -265,7 +264,7 @@ impl Parallel {
             } else {
                 Joins::No
             },
-            observed: false,
+            observed,
             forgotten: false,
             outage: Outage::new(config.retry.attempts),
             saving: Saving::new(saved),
@@ -286,7 +285,7 @@ impl Parallel {
     fn place(&self, op: Op) -> Box<Place> {
         Box::new(Place {
             op,
-            url: UploadUrl::new(self.start.clone()),
+            url: self.endpoint.clone(),
             attempts: 0,
             resumable: false,
         })
@@ -372,7 +371,7 @@ impl Machine for Parallel {
 
     fn checkpoint(&self) -> Option<Checkpoint> {
         Some(Checkpoint {
-            start: Start::Endpoint(self.start.clone()),
+            start: Start::Endpoint(self.endpoint.as_uri().clone()),
             identity: self.identity.clone(),
             kept: Kept::Parts(self.pieces()?),
         })

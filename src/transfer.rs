@@ -210,9 +210,9 @@ impl Transfer {
         Some(self.resource.as_ref()?.url.as_uri())
     }
 
-    /// From now on it may be joined with others, and moved away, once it is complete.
-    pub(crate) fn may_be_joined(&mut self) {
-        self.joined = true;
+    /// Whether it may have been joined with others, and moved away, if it is complete.
+    pub(crate) fn may_be_joined(&mut self, may: bool) {
+        self.joined = may;
     }
 
     /// Whether it may have been completed, and moved away, by the time that it is gone.

@@ -225,7 +225,7 @@ impl Parallel {
 
     /// The list of all parts is too long to be sent, as far as it is known.
     pub(super) fn check_list(&mut self) {
-        let home = self.settings.relative.then_some(&self.start);
+        let home = self.settings.relative.then_some(self.endpoint.as_uri());
         let name = concatenation_list([].into_iter(), home).len();
         let (mut known, mut list, mut urls) = (0, name, 0);
         let mut longest = (0, 0);

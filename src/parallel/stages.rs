@@ -155,7 +155,7 @@ impl Parallel {
 
     fn ask_to_join(&mut self, early: bool) {
         let parts = self.parts.iter().filter_map(Part::url);
-        let home = self.settings.relative.then_some(&self.start);
+        let home = self.settings.relative.then_some(self.endpoint.as_uri());
         let list = concatenation_list(parts, home);
         let parts = self.parts.len();
         self.said.push_back(Output::Event(Event::Joining { parts }));
@@ -212,9 +212,7 @@ impl Parallel {
         match joined {
             Joined::At(url) if self.whole.story().early => {
                 self.whole.story_mut().whole = Some(url);
-                for part in &mut self.parts {
-                    part.lane.story_mut().may_be_joined();
-                }
+                self.parts_may_be_joined(true);
                 self.stage = Stage::Send;
                 self.saving.changed = true;
             }
@@ -230,16 +228,21 @@ impl Parallel {
                 self.saving.changed = true;
                 self.whole.story_mut().verified = true;
                 self.stage = Stage::Send;
+                self.parts_may_be_joined(self.joins == Joins::InDoubt);
                 for part in &mut self.parts {
                     part.state = State::Waiting;
-                    if self.joins == Joins::InDoubt {
-                        part.lane.story_mut().may_be_joined();
-                    }
                     part.lane.line_mut().hold_until(at);
                     part.lane.restart(|_| transfer::Step::Probe);
                 }
             }
             Joined::Deleted => (),
+        }
+    }
+
+    /// Whether a part that is gone may be so because it was joined.
+    pub(super) fn parts_may_be_joined(&mut self, may: bool) {
+        for part in &mut self.parts {
+            part.lane.story_mut().may_be_joined(may);
         }
     }
 
@@ -324,6 +327,9 @@ impl Parallel {
             // A success stands. What is not deleted yet stays.
             (Some(Ok(_)), Stage::Discard) => self.whole.handle(self.now, Input::Cancel(how)),
             (Some(Ok(_)), _) => self.leave_parts(),
+            (Some(Err(Error::Cancelled { .. })), Stage::End) if how == Cancel::Terminate => {
+                self.terminate();
+            }
             // So does an error.
             (Some(Err(_)), Stage::End) if how < Cancel::Now => (),
             (Some(Err(_)), Stage::End) => self.stop_all(how),

@@ -1,14 +1,20 @@
 //! What the parts say, as what is said of the whole.
 
 use super::stages::Stage;
-use super::{Parallel, Part, part_of};
+use super::{Joins, Parallel, Part, part_of};
 use crate::{Body, Cause, Duty, DutyId, Error, Event, Limit, Output};
 
 impl Parallel {
     pub(super) fn begin(&mut self, id: DutyId, duty: Duty) {
         let part = part_of(id).and_then(|at| self.parts.get(at));
         let base = part.map_or(0, |part| part.base);
-        let in_whole = |range: Body| range.start + base..range.end + base;
+        let in_whole = |range: Body| {
+            if range.is_empty() {
+                range
+            } else {
+                range.start + base..range.end + base
+            }
+        };
         let duty = match duty {
             Duty::Save(_) => return self.await_save(id),
             Duty::Authorize { ref uri, .. } => {
@@ -91,6 +97,7 @@ impl Parallel {
                 (part.confirmed, part.sent, part.highest) = (0, 0, 0);
                 if self.whole.story_mut().whole.take().is_some() {
                     // It waits for the part that is gone, and will be asked for anew.
+                    self.parts_may_be_joined(self.joins == Joins::InDoubt);
                     self.saving.changed = true;
                     self.tell(Event::Orphaned);
                 }

@@ -8,7 +8,8 @@
 //! - [`Error::CompletionUnknown`], where the server moves away what is complete, and the answer that
 //!   said so was lost (*endings*); [`Error::Gone`], where in place of that answer came one that means
 //!   that the request was not carried out, which only something in between can have said;
-//! - either of them, where the server drops an unfinished upload.
+//! - either of them, where the server drops an unfinished upload, or where the parts were joined and
+//!   deleted, that could not be noted, and the process was killed.
 
 use std::ops::Range;
 
@@ -24,6 +25,8 @@ enum End {
     Success(Uploaded),
     Unfinished(UploadUrl),
     Unknown,
+    /// By the caller's wish.
+    Terminated,
 }
 
 /// Runs until there is an end, from the checkpoint that was saved, if one was.
@@ -49,13 +52,18 @@ fn live(world: &mut World) -> End {
             }
         };
         match ended {
+            Some(Err(Error::Cancelled {
+                terminated: true, ..
+            })) => return End::Terminated,
             None | Some(Err(Error::Cancelled { .. })) => (),
             Some(Ok(done)) => return End::Success(done),
             Some(Err(Error::Unfinished { place, status, .. })) if status == 500 => {
                 return End::Unfinished(place.url);
             }
             Some(Err(Error::CompletionUnknown { .. } | Error::Gone { .. }))
-                if world.vanished || world.server.quirks().contains(&Quirk::MovesCompleted) =>
+                if world.vanished
+                    || world.lost_a_save && world.discard
+                    || world.server.quirks().contains(&Quirk::MovesCompleted) =>
             {
                 return End::Unknown;
             }
@@ -92,6 +100,7 @@ fn check(world: &World, end: &End) {
         }
         End::Unfinished(url) => assert!(found(url).is_complete()),
         End::Unknown if world.vanished => (),
+        End::Terminated => assert!(world.lost_a_save || world.saved.is_none()),
         End::Unknown => assert!(uploads().any(|upload| upload.content() == &world.source[..])),
     }
 }
@@ -99,7 +108,7 @@ fn check(world: &World, end: &End) {
 #[test]
 fn over_a_bad_line_the_server_ends_with_the_sources_bytes() {
     let (mut requests, mut kills, mut cancels) = (0, 0, 0);
-    let (mut unfinished, mut unknown, mut mismatches) = (0, 0, 0);
+    let (mut unfinished, mut unknown, mut terminated, mut mismatches) = (0, 0, 0, 0);
     let mut kinds = [0; 7];
     let mut failed = Vec::new();
     let aloud = seeds().count() == 1;
@@ -118,6 +127,7 @@ fn over_a_bad_line_the_server_ends_with_the_sources_bytes() {
             End::Success(_) => (),
             End::Unfinished(_) => unfinished += 1,
             End::Unknown => unknown += 1,
+            End::Terminated => terminated += 1,
         }
         kinds[world.kind as usize] += 1;
         requests += world.requests;
@@ -127,7 +137,7 @@ fn over_a_bad_line_the_server_ends_with_the_sources_bytes() {
     }
     let told = format!(
         "{requests} requests, {kills} kills, {cancels} cancels, {mismatches} mismatches, \
-         {unfinished} unfinished, {unknown} unknown, {kinds:?}"
+         {unfinished} unfinished, {unknown} unknown, {terminated} terminated, {kinds:?}"
     );
     println!("{told}");
     assert!(

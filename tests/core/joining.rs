@@ -136,6 +136,13 @@ fn a_lost_answer_is_asked_for_again_when_the_parts_are_still_there() {
 }
 
 #[test]
+fn a_busy_server_is_not_asked_for_the_parts_at_once() {
+    let story = asked().answers(0, 503, &[("retry-after", "7")]).out(&[]);
+    assert!(story.wait() >= Duration::from_secs(7));
+    verified(story.waits()).joins(&[1, 2]);
+}
+
+#[test]
 fn what_was_not_sent_is_sent_again() {
     let story = asked().fails(0, FailureKind::NotSent).waits();
     assert_eq!(orphans(&story), 0);
@@ -392,7 +399,8 @@ fn a_whole_of_another_length_is_a_conflict() {
 fn a_later_run_looks_at_the_whole_first() {
     let checkpoint = early().joined().checkpoint();
     let story = Several::resume_with(&checkpoint, unfinished).looks();
-    story.finds(0, 10).succeeds();
+    let done = story.finds(0, 10).succeeds();
+    assert_eq!(done.completion, Completion::Observed);
     // Not complete, so the parts are.
     for fields in [&[][..], &[("upload-offset", "5")]] {
         let story = Several::resume_with(&checkpoint, |_| ()).looks();
@@ -421,6 +429,11 @@ fn with_a_whole_that_waits_a_part_that_is_gone_is_not_just_made_anew() {
     assert!(!story.checkpoint().to_text().contains(WHOLE));
     let story = story.confirms(1, 5).confirms(2, 5).joins(&[3, 2]);
     story.joined().succeeds();
+    // Nor was the other part joined then, though all of it was sent.
+    let story = early().joined().sent(2, 5).confirms(2, 3).sent(2, 0);
+    let story = story.sent(1, 3).confirms(1, 3).sent(1, 0).loses(1);
+    let story = story.answers(1, 410, &[]).loses(2);
+    story.answers(2, 410, &[]).posts(2);
 }
 
 #[test]
@@ -650,13 +663,14 @@ fn what_cannot_be_deleted_is_told_and_stays_in_the_checkpoint() {
 #[test]
 fn a_deletion_does_not_wait_for_a_busy_server() {
     let story = Several::created(&[5, 5]).answers(1, 503, &[("retry-after", "99")]);
-    let story = story.cancel(Cancel::Terminate).out(&[1, 2]);
-    // But has a budget of its own.
-    story
-        .answers(1, 423, &[])
-        .out(&[2])
-        .answers(2, 204, &[])
-        .waits();
+    story.cancel(Cancel::Terminate).out(&[1, 2]);
+    // And it has a budget of its own.
+    let story = Several::created_with(&[5, 5], |config| {
+        config.retry.attempts = Some(1);
+    });
+    let story = story.loses(1).cancel(Cancel::Terminate);
+    let story = story.answers(1, 423, &[]).out(&[2]).answers(2, 204, &[]);
+    story.waits().asks(1, "DELETE", &url(1));
 }
 
 #[test]
@@ -683,6 +697,10 @@ fn a_later_cancel_may_only_be_harder() {
     );
     assert!(story.lanes().is_empty());
     assert!(story.after(Duration::from_secs(999)).lanes().is_empty());
+    let story = Several::created(&[5, 5]).sent(1, 5).holding_saves();
+    let story = story.cancel(Cancel::Keep);
+    assert!(story.is_saving() && !story.over());
+    story.cancel(Cancel::Terminate).saved().out(&[1, 2]);
     // An end stands while its checkpoint is saved.
     for how in [Cancel::Keep, Cancel::Now] {
         let story = Several::join(&[5, 5]).creates(1).holding_saves();

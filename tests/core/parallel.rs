@@ -259,6 +259,23 @@ fn what_fails_together_counts_once() {
     assert_eq!(retries, 3, "no retry is told that does not come");
 }
 
+// Though no part has failed more often than it may.
+#[test]
+fn outages_of_several_parts_add_up() {
+    let story = Several::created_with(&[5; 3], |config| {
+        config.retry.attempts = Some(2);
+    });
+    let story = story.loses(1).confirms(2, 3).loses(2);
+    let (error, story) = story.confirms(3, 3).loses(3).ends();
+    let Error::Exhausted { place, limit, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!((*limit, place.attempts), (Limit::Attempts, 3));
+    assert_eq!(place.url.expose(), url(3));
+    let retries = story.count(|event| matches!(event, Event::Retrying { .. }));
+    assert_eq!(retries, 2, "no retry is told that does not come");
+}
+
 #[test]
 fn one_after_the_other_they_count_each() {
     let story = Several::created_with(&[5; 3], |config| {
@@ -475,6 +492,17 @@ fn a_cancel_ends_the_one_question_for_credentials() {
     assert!(story.stopped.contains(&asked) && story.duties.is_empty());
 }
 
+// The deletion may need them as well.
+#[test]
+fn a_question_that_was_cancelled_can_be_asked_again() {
+    let story = Several::created_with(&[5, 5], opted).answers(1, 401, &[]);
+    let story = story.cancel(Cancel::Terminate).answers(1, 401, &[]);
+    assert_eq!(story.duties.len(), 1);
+    let story = story.answers_duty(credentials("new"));
+    assert_eq!(story.request(1).method(), "DELETE");
+    assert_eq!(story.request(1).headers()["authorization"], "new");
+}
+
 // Checkpoints.
 
 #[test]
@@ -515,6 +543,12 @@ fn a_checkpoint_that_cannot_be_saved_is_told_and_tried_again() {
     let story = story
         .saved_as(failed(FailureKind::Lost))
         .answers(1, 403, &[]);
+    assert!(story.saved().error().resumable());
+
+    // Also where nothing changed since.
+    let story = Several::join(&[5]).holding_saves().creates(1);
+    let story = story.saved_as(failed(FailureKind::Lost)).sent(1, 0);
+    let story = story.answers(1, 403, &[]);
     assert!(story.saved().error().resumable());
 }
 
@@ -592,8 +626,9 @@ fn another_source_does_not_forget_parts_that_expired() {
         config.wall_clock = Some(tus_proto::Date::from_unix_seconds(2_000_000_000));
     });
     let machine = Parallel::resume(ENDPOINT, story.checkpoint(), 5, &config).unwrap();
-    let (error, story) = Several::new(machine, &config).ends();
-    assert!(error.resumable() && story.saves.is_empty());
+    let (error, again) = Several::new(machine, &config).ends();
+    assert!(error.resumable() && again.saves.is_empty());
+    assert_eq!(again.machine.checkpoint(), Some(story.checkpoint()));
 }
 
 #[test]
@@ -723,6 +758,14 @@ fn amounts_are_of_all_parts() {
     );
 }
 
+#[test]
+fn what_the_server_did_not_take_is_not_held_to_be_sent() {
+    let story = Several::created(&[5, 5]).sent(1, 0).sent(1, 4);
+    // It waits, and so no other request has told how far it is.
+    let story = story.confirms(1, 0).sent(2, 0).sent(2, 3);
+    assert_eq!(story.events.last(), Some(&Event::Sent { offset: 3 }));
+}
+
 // I5: what goes back is told.
 #[test]
 fn a_rewind_and_a_recreation_are_told_in_amounts_of_the_whole() {
@@ -743,6 +786,30 @@ fn a_rewind_and_a_recreation_are_told_in_amounts_of_the_whole() {
     };
     let last = story.events.iter().filter_map(confirmed).next_back();
     assert_eq!(last, Some(3));
+}
+
+// S3.
+#[test]
+fn debug_shows_no_secret() {
+    let config = config(|config| {
+        let bearer = "Bearer hunter2".parse().unwrap();
+        config.headers.insert("authorization", bearer);
+    });
+    let endpoint = "http://u:hunter2@example.org/files/?key=hunter2";
+    let machine = Parallel::join(endpoint, &[5, 5], &config).unwrap();
+    let mut story = Several::new(machine, &config);
+    let place = |lane: u32| format!("/files/{lane}?key=hunter2");
+    story = story.answers(1, 201, &[("location", &place(1))]);
+    story = story.answers(2, 201, &[("location", &place(2))]);
+    story = story.confirms(1, 5).confirms(2, 5);
+    assert_eq!(story.request(0).method(), "POST");
+    let story = story.loses(0);
+    for shown in [
+        format!("{:?}", story.machine),
+        format!("{:?}", story.events),
+    ] {
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
 }
 
 // I8.

@@ -147,6 +147,8 @@ impl Several {
                     let before = self.out.insert(id.lane, (id, request, terms));
                     assert!(before.is_none(), "I3: two exchanges of lane {}", id.lane);
                     assert!(self.out.len() <= self.at_once.max(1), "too many at once");
+                    let (_, request, _) = &self.out[&id.lane];
+                    assert!(!request.body().is_empty() || *request.body() == (0..0));
                     let whole = self.out.contains_key(&0);
                     assert!(!whole || self.out.len() == 1, "the whole goes alone");
                 }

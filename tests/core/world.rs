@@ -137,11 +137,21 @@ pub struct World {
     process: u32,
     /// Bytes of a stream before this are dropped.
     kept: u64,
+    /// Those before this were read.
+    read: u64,
     early: bool,
-    discard: bool,
+    pub discard: bool,
     /// The request before which an unfinished upload vanishes.
     vanishes: Option<usize>,
     pub vanished: bool,
+}
+
+/// The uploads that it names.
+fn urls(checkpoint: Option<Checkpoint>) -> Vec<String> {
+    let text = checkpoint.map_or_else(String::new, |checkpoint| checkpoint.to_text());
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    let urls = lines.filter(|(name, _)| ["url", "whole"].contains(name));
+    urls.map(|(_, url)| url.to_owned()).collect()
 }
 
 fn upto(n: u64) -> usize {
@@ -204,6 +214,7 @@ impl World {
             process: 0,
             aloud,
             kept: 0,
+            read: 0,
             early: random.below(2) == 0,
             discard: random.below(3) == 0,
             vanishes: (random.below(10) == 0).then(|| upto(random.below(40))),
@@ -338,21 +349,41 @@ impl World {
         }
     }
 
-    /// Bytes from `keep` to `upto`, perhaps fewer or more, and at least one unless it ends.
+    fn check_gone(&self, urls: &[String]) {
+        let left = urls.iter().find(|url| self.server.upload(url).is_some());
+        assert_eq!(left, None, "it is still there");
+    }
+
+    /// More bytes than before, perhaps fewer or more than are wanted, or the end.
     fn read(&mut self, keep: u64, upto: u64) -> Answer {
         assert!(keep >= self.kept);
         self.kept = keep;
         let length = self.source.len() as u64;
+        let least = keep.max(self.read) + 1;
         let upto = match self.random.below(4) {
-            0 => keep + 1 + self.random.below(upto.saturating_sub(keep).max(1)),
+            0 => least + self.random.below(upto.saturating_sub(least)),
             1 => upto.saturating_add(self.random.below(20)),
             _ => upto,
         };
+        let upto = upto.max(least);
+        // A source need not know that it ends before it was asked for more.
         let end = upto > length || upto == length && self.random.below(2) == 0;
+        self.read = upto.min(length);
         Answer::Available {
-            upto: upto.min(length),
-            // A source need not know that it ends before it was asked for more.
-            end: end || keep >= length,
+            upto: self.read,
+            end,
+        }
+    }
+
+    /// What comes of a duty that is no exchange.
+    fn answer(&mut self, duty: Duty) -> Answer {
+        match duty {
+            Duty::Save(checkpoint) => self.save(checkpoint),
+            Duty::Digest { algorithm, range } => {
+                Answer::Digest(self.digest(&algorithm, &range).into())
+            }
+            Duty::Read { keep, upto } => self.read(keep, upto),
+            duty => panic!("nobody asked for {duty:?}"),
         }
     }
 
@@ -361,9 +392,10 @@ impl World {
         if self.requests >= 40 || self.random.below(3) == 0 {
             return None;
         }
-        Some(match self.random.below(4) {
-            0 => Stroke::Cancel(Cancel::Keep),
-            1 => Stroke::Cancel(Cancel::Now),
+        Some(match self.random.below(16) {
+            0 => Stroke::Cancel(Cancel::Terminate),
+            1..5 => Stroke::Cancel(Cancel::Keep),
+            5..9 => Stroke::Cancel(Cancel::Now),
             _ => Stroke::Kill,
         })
     }
@@ -384,12 +416,13 @@ impl World {
         M: Machine<Success = Uploaded>,
     {
         self.process += 1;
-        self.kept = 0;
+        (self.kept, self.read) = (0, 0);
         // By lane, with the upload that each is for.
         let mut out: BTreeMap<u32, (DutyId, String)> = BTreeMap::new();
         let mut confirmed = 0;
         let mut saving = None;
         let mut now = false;
+        let mut known = Vec::new();
         let mut stroke = self.stroke();
         let mut steps = match stroke {
             Some(_) => self.random.below(80),
@@ -405,6 +438,9 @@ impl World {
                     Stroke::Cancel(how) => {
                         self.cancels += 1;
                         now = how == Cancel::Now;
+                        if how == Cancel::Terminate {
+                            known = urls(machine.checkpoint());
+                        }
                         machine.handle(Tick(self.clock.now()), Input::Cancel(how));
                         steps = MANY;
                     }
@@ -429,20 +465,13 @@ impl World {
                     );
                     self.exchange(id, request, &terms);
                 }
-                Output::Begin(id, Duty::Save(checkpoint)) => {
-                    assert_eq!(saving.replace(id), None, "two saves at once");
-                    let answer = self.save(checkpoint);
+                Output::Begin(id, duty) => {
+                    if let Duty::Save(_) = duty {
+                        assert_eq!(saving.replace(id), None, "two saves at once");
+                    }
+                    let answer = self.answer(duty);
                     self.later(Input::Answer(id, answer));
                 }
-                Output::Begin(id, Duty::Digest { algorithm, range }) => {
-                    let digest = self.digest(&algorithm, &range);
-                    self.later(Input::Answer(id, Answer::Digest(digest.into())));
-                }
-                Output::Begin(id, Duty::Read { keep, upto }) => {
-                    let answer = self.read(keep, upto);
-                    self.later(Input::Answer(id, answer));
-                }
-                Output::Begin(_, duty) => panic!("nobody asked for {duty:?}"),
                 Output::Stop(id) => out.retain(|_, (out, _)| *out != id),
                 Output::Event(Event::Confirmed { offset, .. }) => {
                     assert!(offset >= confirmed, "I5");
@@ -455,6 +484,13 @@ impl World {
                     assert!(out.is_empty(), "I11");
                     let after = machine.poll(Tick(self.clock.now()));
                     assert!(matches!(after, Output::Wait(None)), "I2");
+                    if let Err(Error::Cancelled {
+                        terminated: true, ..
+                    }) = result
+                    {
+                        assert_eq!(machine.checkpoint(), None);
+                        self.check_gone(&known);
+                    }
                     if now {
                         // The caller does what the machine was forbidden to.
                         self.saved = machine.checkpoint();
