@@ -420,7 +420,7 @@ pub enum Error {
     /// known by the first part's: then nothing else was created, and there is no checkpoint.
     #[error(
         "{place}: the list of its parts would have {length} bytes, more than the {limit} that are \
-         allowed; use fewer parts"
+         allowed; use fewer, let Parts::relative shorten it, or raise Parts::list_limit"
     )]
     PartList {
         /// Where.

@@ -47,8 +47,8 @@ impl Step {
 /// What a step came to.
 #[derive(Debug)]
 pub(crate) enum Joined {
-    /// The parts are joined, or will be once they are complete.
-    At(UploadUrl),
+    /// The parts are joined, or will be; `look`: whether they are is to be seen there.
+    At { url: UploadUrl, look: bool },
     /// They are not, or nobody knows (`doubt`): they are to be looked at, not before this time, and
     /// then joined.
     Verify { at: Tick, doubt: bool },
@@ -182,10 +182,13 @@ impl Joining {
                     place.url = url;
                     return Phase::failure(Error::Conflict { place, conflict });
                 }
-                if response::offset(answer.headers()) == Some(self.length) {
-                    return Phase::success(Joined::Whole(url));
-                }
-                Phase::success(Joined::At(url))
+                let offset = response::offset(answer.headers());
+                let short = offset.is_some_and(|offset| offset < self.length);
+                let look = self.early || short;
+                Phase::success(match offset {
+                    Some(offset) if self.early && offset == self.length => Joined::Whole(url),
+                    _ => Joined::At { url, look },
+                })
             }
             Err(misread) => {
                 let mut place = self.place(line, Step::Join);

@@ -14,7 +14,7 @@ use http::Uri;
 
 use self::shared::{Asking, Saving};
 use self::stages::Stage;
-use crate::checkpoint::{Kept, Pieces, Saved, Start};
+use crate::checkpoint::{Ending, Kept, Pieces, Saved, Start};
 use crate::config::MAX_PARTS;
 use crate::joining::{self, Joining};
 use crate::lane::{Lane, Phase, Story as _};
@@ -23,8 +23,8 @@ use crate::outage::Outage;
 use crate::transfer::Transfer;
 use crate::upload::{home, readmit};
 use crate::{
-    Cancel, Checkpoint, Config, DutyId, Error, Extension, Input, Machine, Misuse, Op, Output,
-    Place, Refusal, Tick, UploadUrl, Uploaded,
+    Cancel, Checkpoint, Config, DutyId, Error, Event, Extension, Input, Machine, Misuse, Op,
+    Output, Place, Refusal, Tick, UploadUrl, Uploaded,
 };
 
 /// An upload in parts that are sent at the same time and then joined: a [`Machine`] that ends when
@@ -118,10 +118,8 @@ impl Parallel {
         if !(1..=MAX_PARTS).contains(&parts) {
             return Err(Misuse::Parts);
         }
-        let most = length / config.parts.least.max(1);
-        let count = (parts as u64).min(most).max(1);
-        let (each, more) = (length / count, length % count);
-        let lengths: Vec<_> = (0..count).map(|n| each + u64::from(n < more)).collect();
+        let lengths = config.parts.cut(length, parts);
+        let lengths = lengths.unwrap_or_else(|| vec![length]);
         Self::join(endpoint, &lengths, config)
     }
 
@@ -195,6 +193,9 @@ impl Parallel {
         part_config.partial = true;
         part_config.identity = None;
 
+        let is_refused = |saved: &Saved| matches!(saved.ending, Ending::Refused(..));
+        let mut saved_parts = pieces.parts.iter().filter_map(|(_, saved)| saved.as_ref());
+        let stands = saved_parts.any(is_refused);
         let mut length = 0_u64;
         let mut refused = None;
         let mut begun = Vec::with_capacity(pieces.parts.len());
@@ -244,11 +245,18 @@ impl Parallel {
             && config.offered(Extension::ConcatenationUnfinished) == Some(true);
         let (stage, first) = match &joining.whole {
             _ if refused.is_some() => (Stage::End, Phase::Over(None)),
+            // What refused a part's last byte said more than the whole does (R8).
+            Some(_) if stands => (Stage::Send, Phase::Over(None)),
             Some(_) => (Stage::Join, Phase::Ready(joining::Step::Glance)),
             None if early && !pieces.joining => (Stage::Create, Phase::Over(None)),
             None => (Stage::Send, Phase::Over(None)),
         };
         let observed = joining.whole.is_some();
+        let mut said = VecDeque::new();
+        if pieces.joining && stage != Stage::End {
+            // The whole of an earlier run may be there.
+            said.push_back(Output::Event(Event::Orphaned));
+        }
         Ok(Self {
             identity: match &saved {
                 Some(saved) => saved.identity.clone(),
@@ -269,7 +277,7 @@ impl Parallel {
             outage: Outage::new(config.retry.attempts),
             saving: Saving::new(saved),
             asking: Asking::default(),
-            said: VecDeque::new(),
+            said,
             end: refused.map(Err),
             cancel: None,
             began: false,

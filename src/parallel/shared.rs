@@ -90,7 +90,8 @@ impl Asking {
         self.out.iter().any(|question| question.id == id)
     }
 
-    /// This lane does not ask any more.
+    /// This lane does not ask any more. Who waits for its answer has ended as well: a question is
+    /// stopped by a deadline or a cancel, and those are for all.
     pub(super) fn withdraw(&mut self, id: DutyId) {
         self.out.retain_mut(|question| {
             question.waiting.retain(|waiting| *waiting != id);
@@ -225,6 +226,9 @@ impl Parallel {
 
     /// The list of all parts is too long to be sent, as far as it is known.
     pub(super) fn check_list(&mut self) {
+        if self.end.is_some() {
+            return;
+        }
         let home = self.settings.relative.then_some(self.endpoint.as_uri());
         let name = concatenation_list([].into_iter(), home).len();
         let (mut known, mut list, mut urls) = (0, name, 0);
@@ -244,7 +248,7 @@ impl Parallel {
         } else {
             (urls, MOST_URLS)
         };
-        if known == 0 || length <= limit || self.end.is_some() {
+        if known == 0 || length <= limit {
             return;
         }
         if self.saving.kept.is_none() {

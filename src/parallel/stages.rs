@@ -210,7 +210,7 @@ impl Parallel {
 
     fn joined(&mut self, joined: Joined) {
         match joined {
-            Joined::At(url) if self.whole.story().early => {
+            Joined::At { url, look: true } => {
                 self.whole.story_mut().whole = Some(url);
                 self.parts_may_be_joined(true);
                 self.stage = Stage::Send;
@@ -218,7 +218,9 @@ impl Parallel {
             }
             Joined::Later => self.stage = Stage::Send,
             Joined::Whole(url) if self.observed => self.succeed(url, Completion::Observed),
-            Joined::At(url) | Joined::Whole(url) => self.succeed(url, Completion::Acknowledged),
+            Joined::At { url, .. } | Joined::Whole(url) => {
+                self.succeed(url, Completion::Acknowledged);
+            }
             Joined::Verify { at, doubt } => {
                 if doubt {
                     self.joins = Joins::InDoubt;
@@ -345,6 +347,9 @@ impl Parallel {
         }
         if how == Cancel::Now {
             self.saving.hush();
+            // What was not told yet is not begun.
+            self.said
+                .retain(|output| !matches!(output, Output::Begin(..)));
         }
     }
 

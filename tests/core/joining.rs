@@ -754,3 +754,45 @@ fn a_part_that_is_complete_by_then_is_deleted_too() {
     let story = story.inputs([failure, Input::Cancel(Cancel::Terminate)]);
     story.out(&[1, 2]).asks(1, "DELETE", &url(1));
 }
+
+// R8: a part's refusal stands, though the whole that waited for it looks complete.
+#[test]
+fn a_refused_part_is_no_success_of_the_whole_in_a_later_run() {
+    let story = early().joined().confirms(1, 5).sent(2, 5);
+    let (_, story) = story.answers(2, 422, &[]).ends();
+    let story = Several::resume_with(&story.checkpoint(), unfinished);
+    story.out(&[1, 2]).asks(1, "HEAD", &url(1));
+    // What nobody answered is another thing.
+    let (_, story) = early()
+        .joined()
+        .confirms(1, 5)
+        .sent(2, 5)
+        .loses(2)
+        .cancel(Cancel::Keep)
+        .ends();
+    let story = Several::resume_with(&story.checkpoint(), unfinished).looks();
+    assert_eq!(
+        story.finds(0, 10).succeeds().completion,
+        Completion::Observed
+    );
+}
+
+// A server that takes no notice of Upload-Concat makes an empty upload.
+#[test]
+fn a_whole_that_is_not_complete_when_it_is_made_is_looked_at() {
+    let fields = |offset| [("location", WHOLE), ("upload-offset", offset)];
+    let story = asked().answers(0, 201, &fields("0")).looks();
+    assert_eq!(story.checkpoint().url().unwrap().expose(), WHOLE);
+    let story = story.finds(0, 4).waits().looks();
+    assert_eq!(story.finds(0, 10).succeeds().url.expose(), WHOLE);
+    let done = asked().answers(0, 201, &fields("10")).succeeds();
+    assert_eq!(done.completion, Completion::Acknowledged);
+}
+
+#[test]
+fn a_run_that_goes_on_in_doubt_says_so() {
+    let story = Several::resume(&asked().checkpoint());
+    assert_eq!(orphans(&story), 1);
+    let done = verified(story).joins(&[1, 2]).joined().succeeds();
+    assert_eq!(done.url.expose(), WHOLE);
+}

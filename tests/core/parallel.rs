@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tus_proto::{
     Algorithm, Answer, Authorize, Cancel, Cause, Duty, Error, Event, FailureKind, Foreign, Input,
-    Limit, Machine as _, Misuse, Parallel,
+    Limit, Machine as _, Misuse, Output, Parallel, Tick,
 };
 
 use crate::scenario::{ENDPOINT, config};
@@ -821,4 +821,25 @@ fn the_same_inputs_give_the_same_outputs() {
         (format!("{:?}", story.events), story.wait(), story.lanes())
     };
     assert_eq!(tell(), tell());
+}
+
+#[test]
+fn nothing_is_asked_after_the_hardest_cancel() {
+    let config = config(opted);
+    let mut all = Parallel::join(ENDPOINT, &[5, 5], &config).unwrap();
+    let now = Tick::default();
+    let Output::Begin(id, Duty::Exchange(..)) = all.poll(now) else {
+        panic!("it begins with a creation");
+    };
+    let mut refusal = http::Response::new(Bytes::new());
+    *refusal.status_mut() = http::StatusCode::UNAUTHORIZED;
+    all.handle(now, Input::Answer(id, Answer::Response(refusal)));
+    assert!(matches!(
+        all.poll(now),
+        Output::Event(Event::Authorizing { .. })
+    ));
+    all.handle(now, Input::Cancel(Cancel::Now));
+    for _ in 0..9 {
+        assert!(!matches!(all.poll(now), Output::Begin(..)));
+    }
 }
