@@ -185,9 +185,9 @@ class Bench:
         return url
 
     def expect_patches(self, count):
-        """Where the server's log tells."""
-        if hasattr(self.server, "patches") and self.server.patches() != count:
-            raise Failed(f"{self.server.patches()} PATCH requests, expected {count}")
+        """Going by the server's log."""
+        if self.server.requests("PATCH") != count:
+            raise Failed(f"{self.server.requests('PATCH')} PATCH requests, expected {count}")
 
     def expect_failure(self, ended, status, pattern):
         if ended.status != status or ended.stdout.strip():
