@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -9,17 +10,19 @@ import re
 import subprocess
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy import CUT, Proxy
+from servers import upload_id, with_extension
 
 KIB = 1024
 MIB = 1024 * KIB
 CASES = []
 
 # Exit statuses of `tus`, as its --help lists them.
-REFUSED, UNSETTLED, NO_TLS = 4, 6, 8
+REFUSED, UNSETTLED, PROTOCOL, NO_TLS = 4, 6, 7, 8
 
 
 class Failed(Exception):
@@ -52,10 +55,12 @@ class Sizes:
     huge: int
     kills: int
     cuts: int
+    # Sizes of the requests that a pipe is sent in.
+    pieces: tuple
 
 
-FULL = Sizes(big=300 * MIB, huge=1024 * MIB, kills=10, cuts=20)
-QUICK = Sizes(big=40 * MIB, huge=128 * MIB, kills=3, cuts=5)
+FULL = Sizes(big=300 * MIB, huge=1024 * MIB, kills=10, cuts=20, pieces=("64K", "1M", "8M"))
+QUICK = Sizes(big=40 * MIB, huge=128 * MIB, kills=3, cuts=5, pieces=("1M",))
 
 
 class Sources:
@@ -110,13 +115,24 @@ class Client:
         self.child = None
         self.last = None
 
-    def run(self, *arguments, timeout=300):
+    def run(self, *arguments, timeout=300, pipe=None):
+        """`pipe`: the command whose output is its stdin."""
+        feeder = pipe and subprocess.Popen([str(part) for part in pipe], stdout=subprocess.PIPE)
+        try:
+            return self._run(arguments, timeout, feeder.stdout if feeder else subprocess.DEVNULL)
+        finally:
+            if feeder:
+                # What nobody reads any more ends it.
+                feeder.stdout.close()
+                feeder.wait()
+
+    def _run(self, arguments, timeout, stdin):
         environment = {**os.environ, "TUS_STATE_DIR": str(self.folder / "state")}
         streams = [self.folder / "stdout", self.folder / "stderr"]
         began, peak = time.monotonic(), 0
         with streams[0].open("wb") as out, streams[1].open("wb") as err:
             child = subprocess.Popen(
-                [*self.command, *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment
+                [*self.command, *map(str, arguments)], stdin=stdin, stdout=out, stderr=err, env=environment
             )
             self.child = child
             try:
@@ -168,6 +184,11 @@ class Bench:
         words = [] if self.is_library else ["upload", *flags]
         return self.client.run(*words, endpoint or self.server.endpoint, source.path)
 
+    def upload_pipe(self, source, *flags, endpoint=None):
+        """The same through a pipe."""
+        words = ["upload", *flags, endpoint or self.server.endpoint, "-"]
+        return self.client.run(*words, pipe=["cat", source.path])
+
     def expect_identical(self, ended, source, uploads=1):
         """It succeeded, printed the URL alone, and the server's disk holds the file."""
         if ended.status != 0:
@@ -185,9 +206,9 @@ class Bench:
         return url
 
     def expect_patches(self, count):
-        """Where the server's log tells."""
-        if hasattr(self.server, "patches") and self.server.patches() != count:
-            raise Failed(f"{self.server.patches()} PATCH requests, expected {count}")
+        """Going by the server's log."""
+        if self.server.requests("PATCH") != count:
+            raise Failed(f"{self.server.requests('PATCH')} PATCH requests, expected {count}")
 
     def expect_failure(self, ended, status, pattern):
         if ended.status != status or ended.stdout.strip():
@@ -401,6 +422,359 @@ def many_cuts(bench):
     if ratio > 1.05:
         raise Failed(f"{ratio:.3f} times the file was sent")
     return f"{bench.sizes.cuts} cuts, {ratio:.4f} x"
+
+
+@case("creation with upload: one POST", only=with_extension("creation-with-upload"))
+def creation_with_upload(bench):
+    methods = ("OPTIONS", "POST", "HEAD", "PATCH")
+
+    def counts():
+        return [bench.server.requests(method) for method in methods]
+
+    for uploads, size in enumerate((1, 1000, MIB), 1):
+        # The harness asks for OPTIONS itself.
+        before = counts()
+        source = bench.sources.get(size)
+        bench.expect_identical(bench.upload(source), source, uploads=uploads)
+        made = [after - before for after, before in zip(counts(), before)]
+        if made != [1, 1, 0, 0]:
+            raise Failed(f"{size} bytes took {made} of {methods}")
+
+
+DEFERRED = ("tusd", "@tus/server")
+
+
+def expect_settled(bench, url, source):
+    lengths = [record.length for record in bench.server.records() if record.identifier == upload_id(url)]
+    if lengths != [source.size]:
+        raise Failed(f"the server's records say {lengths}, expected one of {source.size}")
+
+
+@case("pipe: 3 MiB in requests of 1 MiB, cut twice", only=DEFERRED)
+def pipe_cut(bench):
+    source = bench.sources.get(3 * MIB + 5)
+    with Proxy(bench.server.port) as proxy:
+        proxy.at(MIB // 2, CUT)
+        proxy.at(5 * MIB // 2, CUT)
+        ended = bench.upload_pipe(source, "--chunk-size", "1M", endpoint=proxy.endpoint)
+        expect_settled(bench, bench.expect_identical(ended, source), source)
+
+
+@case("pipe: ends where a request does", only=DEFERRED)
+def pipe_boundary(bench):
+    source = bench.sources.get(3 * MIB)
+    ended = bench.upload_pipe(source, "--chunk-size", "1M")
+    expect_settled(bench, bench.expect_identical(ended, source), source)
+    return f"{bench.server.requests('PATCH')} PATCH requests for 3 MiB from a pipe, 1 MiB each"
+
+
+@case("pipe: empty", only=with_extension("creation-defer-length"))
+def pipe_empty(bench):
+    source = bench.sources.get(0)
+    expect_settled(bench, bench.expect_identical(bench.upload_pipe(source), source), source)
+
+
+@case("pipe: all in one request", only=with_extension("creation-defer-length"))
+def pipe_one_request(bench):
+    for uploads, size in enumerate((1000, 5 * MIB), 1):
+        source = bench.sources.get(size)
+        url = bench.expect_identical(bench.upload_pipe(source), source, uploads=uploads)
+        expect_settled(bench, url, source)
+
+
+@case("pipe: longer than the one request that is taken", only=("resumable-upload",))
+def pipe_too_long(bench):
+    ended = bench.upload_pipe(bench.sources.get(3 * MIB), "--chunk-size", "1M")
+    bench.expect_failure(ended, REFUSED, "Upload-Length header required.*--chunk-size")
+
+
+@case("100 MiB pipe, cut: memory", only=("tusd",))
+def pipe_memory(bench):
+    waiting = ["sh", "-c", "sleep 1; printf x"]
+    idle = bench.client.run("upload", bench.server.endpoint, "-", pipe=waiting).peak_kib
+    source = bench.sources.get(100 * MIB)
+    figures = []
+    for uploads, piece in enumerate(bench.sizes.pieces, 2):
+        with Proxy(bench.server.port) as proxy:
+            for _ in range(3):
+                proxy.at(bench.random.randrange(MIB, source.size), CUT)
+            ended = bench.upload_pipe(source, "--chunk-size", piece, endpoint=proxy.endpoint)
+        bench.expect_identical(ended, source, uploads=uploads)
+        above = ended.peak_kib - idle
+        allowed = KIB + int(piece[:-1]) * (KIB if piece.endswith("M") else 1)
+        if not 0 < idle or above >= allowed:
+            raise Failed(f"requests of {piece}: {above} KiB above the {idle} KiB of an idle client")
+        figures.append(f"requests of {piece}: {above / KIB:+.2f} MiB")
+    return f"idle {idle / KIB:.1f} MiB; {', '.join(figures)}"
+
+
+def checksum(name):
+    def run(bench):
+        source = bench.sources.get(5 * MIB)
+        with Proxy(bench.server.port) as proxy:
+            # In the body of the second request; and of the one that repeats it.
+            proxy.garble(3 * MIB // 2)
+            proxy.garble(5 * MIB // 2)
+            ended = bench.upload(source, "--checksum", name, "--chunk-size", "1M", endpoint=proxy.endpoint)
+            bench.expect_identical(ended, source)
+            if proxy.statuses.count(460) != 2:
+                raise Failed(f"two bodies were garbled, the answers are {proxy.statuses}")
+        if "460" not in ended.stderr:
+            raise Failed("the refusals were not told of")
+
+    case(f"checksum: {name}, two bodies garbled", only=with_extension("checksum"))(run)
+
+
+for algorithm in ("sha1", "sha256", "sha512", "md5"):
+    checksum(algorithm)
+
+
+@case("garbled without a checksum: nobody notices", only=with_extension("checksum"))
+def garbled(bench):
+    # What the cases above would be if nothing was compared.
+    source = bench.sources.get(5 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.garble(3 * MIB // 2)
+        ended = bench.upload(source, "--chunk-size", "1M", endpoint=proxy.endpoint)
+    stored = bench.server.content(ended.stdout.strip())
+    if ended.status != 0 or stored.stat().st_size != source.size or sha256_of(stored) == source.sha256:
+        raise Failed("the byte was not changed")
+
+
+@case("checksum: not offered")
+def checksum_not_offered(bench):
+    name, says = "sha1", "checksum"
+    if "checksum" in bench.server.extensions:
+        bench.server.reconfigure(checksums=("sha1", "md5"))
+        name, says = "sha512,sha256", "sha1, md5.*--try-unoffered"
+    bench.expect_failure(bench.upload(bench.sources.get(1000), "--checksum", name), REFUSED, says)
+    if bench.server.ids():
+        raise Failed("something was created")
+
+
+def created_url(ended):
+    """The last upload that a run made, though it ended without success."""
+    urls = re.findall(r"^created (\S+)$", ended.stderr, re.MULTILINE)
+    if not urls:
+        raise Failed("stderr names no upload")
+    return urls[-1]
+
+
+@case("expired between two runs: sent anew", only=with_extension("expiration"))
+def expired(bench):
+    bench.server.reconfigure(lifetime=3600)
+    source = bench.sources.get(24 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.at(12 * MIB, bench.client.kill)
+        killed = bench.upload(source, endpoint=proxy.endpoint)
+        if killed.status != -9 or "keeps the unfinished upload until" not in killed.stderr:
+            raise Failed(f"exit status {killed.status}, expected to be killed, and told when it expires")
+        bench.server.expire(upload_id(created_url(killed)))
+        ended = bench.upload(source, endpoint=proxy.endpoint)
+        # The other one stays until somebody sweeps.
+        url = bench.expect_identical(ended, source, uploads=2)
+        if 410 not in proxy.statuses:
+            raise Failed(f"the answers are {proxy.statuses}, expected a 410")
+        if upload_id(url) == upload_id(created_url(killed)):
+            raise Failed("it is the upload that expired")
+
+
+def delete(bench, url, uploads):
+    ended = bench.client.run("delete", url)
+    if ended.status != 0 or ended.stdout or "deleted" not in ended.stderr:
+        raise Failed(f"tus delete: exit status {ended.status}, stdout {ended.stdout[:300]!r}")
+    if bench.server.content(url).exists() or len(bench.server.ids()) != uploads:
+        raise Failed(f"it is still there, or not alone: {bench.server.ids()}")
+
+
+TERMINATION = with_extension("termination")
+
+
+@case("deleted, and once more", only=TERMINATION)
+def delete_twice(bench):
+    small, large = bench.sources.get(1000), bench.sources.get(5 * MIB)
+    kept = bench.expect_identical(bench.upload(small), small)
+    url = bench.expect_identical(bench.upload(large), large, uploads=2)
+    delete(bench, url, uploads=1)
+    delete(bench, url, uploads=1)
+    if not bench.server.content(kept).exists():
+        raise Failed("the other upload is gone")
+
+
+@case("killed, deleted, and sent again", only=TERMINATION)
+def delete_killed(bench):
+    source = bench.sources.get(24 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.at(12 * MIB, bench.client.kill)
+        killed = bench.upload(source, endpoint=proxy.endpoint)
+        url = created_url(killed)
+        if killed.status != -9 or not bench.server.content(url).exists():
+            raise Failed(f"exit status {killed.status}, expected to be killed in its middle")
+        delete(bench, url, uploads=0)
+        again = bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
+        if again == url:
+            raise Failed("it has the URL of the upload that was deleted")
+
+
+@case("deletion switched off", only=("tusd", "resumable-upload"))
+def delete_refused(bench):
+    source = bench.sources.get(1000)
+    url = bench.expect_identical(bench.upload(source), source)
+    bench.server.reconfigure(without=("termination",))
+    bench.expect_failure(bench.client.run("delete", url), REFUSED, "termination.*--try-unoffered")
+    bench.expect_failure(bench.client.run("delete", "--try-unoffered", url), REFUSED, "405")
+    if not bench.server.content(url).exists():
+        raise Failed("it was deleted")
+
+
+CONCATENATION = with_extension("concatenation")
+
+
+def expect_joined(bench, url, parts):
+    """The upload at this URL is a final one of so many parts, and there is nothing else."""
+    finals = [(record.identifier, len(record.parts)) for record in bench.server.finals()]
+    if finals != [(upload_id(url), parts)] or len(bench.server.partials()) != parts:
+        raise Failed(f"{finals} and {len(bench.server.partials())} parts on the server")
+
+
+@case("big, --parallel 4", only=CONCATENATION)
+def parallel(bench):
+    source = bench.sources.get(bench.sizes.big)
+    ended = bench.upload(source, "--parallel", 4)
+    expect_joined(bench, bench.expect_identical(ended, source, uploads=5), 4)
+
+
+def patched(proxy):
+    """The targets of PATCH requests."""
+    return {target for method, target in proxy.requests if method == "PATCH"}
+
+
+def kill_once(bench, proxy, count, is_ready):
+    """At so many bytes, or later, when it is ready for that."""
+
+    def kill():
+        if is_ready():
+            bench.client.kill()
+        else:
+            proxy.at(proxy.bytes_read + 256 * KIB, kill)
+
+    proxy.at(count, kill)
+
+
+@case("big in 4 parts, each cut twice, then killed", only=CONCATENATION)
+def parallel_killed(bench):
+    source = bench.sources.get(bench.sizes.big)
+    with Proxy(bench.server.port) as proxy:
+        proxy.cut_each(source.size // 40, 2)
+        kill_once(bench, proxy, source.size // 2, lambda: sum(proxy.cuts.values()) == 8)
+        ended = bench.upload(source, "--parallel", 4, endpoint=proxy.endpoint)
+        if ended.status != -9 or sorted(proxy.cuts.values()) != [2] * 4:
+            raise Failed(f"exit status {ended.status}, expected to be killed after two cuts each: {proxy.cuts}")
+        ended = bench.upload(source, "--parallel", 4, endpoint=proxy.endpoint)
+        expect_joined(bench, bench.expect_identical(ended, source, uploads=5), 4)
+        ratio = proxy.bytes_read / source.size
+    # resumable-upload says at once, while it still reads what was cut, how much it had before that, and
+    # refuses what comes then only when all of it has come.
+    if bench.server.name == "tusd" and ratio > 1.1:
+        raise Failed(f"{ratio:.3f} times the file was sent")
+    return f"4 parts, 8 cuts and a kill on {bench.server.name}: {ratio:.2f} x"
+
+
+def several(bench, *sizes):
+    """Files of these sizes, and what they are together."""
+    paths = [bench.sources.get(size).path for size in sizes]
+    together = hashlib.sha256(b"".join(path.read_bytes() for path in paths))
+    return paths, Source(None, sum(sizes), together.hexdigest())
+
+
+@case("--concat of three files, one of them empty", only=CONCATENATION)
+def concat(bench):
+    paths, whole = several(bench, 5 * MIB, 0, 1_000_003)
+    ended = bench.client.run("upload", "--concat", bench.server.endpoint, *paths)
+    expect_joined(bench, bench.expect_identical(ended, whole, uploads=4), 3)
+
+
+@case("--concat of three files, killed twice", only=CONCATENATION)
+def concat_killed(bench):
+    paths, whole = several(bench, 12 * MIB, 13 * MIB, 14 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        for moment in (12 * MIB, 25 * MIB):
+            # A part whose URL was not saved yet would be left behind.
+            kill_once(bench, proxy, moment, lambda: len(patched(proxy)) == 3)
+            ended = bench.client.run("upload", "--concat", proxy.endpoint, *paths)
+            if ended.status != -9:
+                raise Failed(f"exit status {ended.status}, expected to be killed")
+        ended = bench.client.run("upload", "--concat", proxy.endpoint, *paths)
+        expect_joined(bench, bench.expect_identical(ended, whole, uploads=4), 3)
+
+
+@case("--parallel, not offered")
+def parallel_not_offered(bench):
+    if "concatenation" in bench.server.extensions:
+        bench.server.reconfigure(without=("concatenation",))
+    ended = bench.upload(bench.sources.get(40 * MIB), "--parallel", 4)
+    bench.expect_failure(ended, REFUSED, "concatenation.*--try-unoffered")
+    if bench.server.ids():
+        raise Failed("something was created")
+
+
+@case("method override", only=("tusd", "resumable-upload"))
+def method_override(bench):
+    source = bench.sources.get(5 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        flags = ("--method-override", "--chunk-size", "1M")
+        url = bench.expect_identical(bench.upload(source, *flags, endpoint=proxy.endpoint), source)
+        if bench.client.run("delete", "--method-override", url).status != 0 or bench.server.ids():
+            raise Failed("it was not deleted")
+        methods = [method for method, _ in proxy.requests if method not in ("OPTIONS", "HEAD")]
+        # The creation, five PATCHes and the DELETE.
+        if methods != ["POST"] * 7:
+            raise Failed(f"what went over the wire: {methods}")
+
+
+@case("method override, ignored", only=("@tus/server",))
+def method_override_ignored(bench):
+    source = bench.sources.get(5 * MIB)
+    bench.expect_failure(bench.upload(source, "--method-override"), REFUSED, "400")
+    # With length and body it is a creation to this server: another upload, which must not be taken for ours.
+    before = len(bench.server.ids())
+    ended = bench.upload_pipe(source, "--method-override", "--chunk-size", "8M")
+    bench.expect_failure(ended, PROTOCOL, "ignores X-HTTP-Method-Override")
+    if len(bench.server.ids()) != before + 2:
+        raise Failed(f"{len(bench.server.ids()) - before} uploads, expected ours and the one by mistake")
+
+
+@case("tus server")
+def server(bench):
+    bench.server.reconfigure(max_size=12_345_678)
+    with closing(http.client.HTTPConnection("127.0.0.1", bench.server.port, timeout=5)) as connection:
+        connection.request("OPTIONS", "/files/")
+        answer = connection.getresponse()
+    lists = {
+        name: text.split(",") if (text := answer.getheader(field)) else None
+        for name, field in (
+            ("versions", "Tus-Version"),
+            ("extensions", "Tus-Extension"),
+            ("checksum_algorithms", "Tus-Checksum-Algorithm"),
+        )
+    }
+    if set(lists["extensions"]) != bench.server.extensions:
+        raise Failed(f"the harness expects {sorted(bench.server.extensions)} of it")
+    ended = bench.client.run("server", "--json", bench.server.endpoint)
+    said = json.loads(ended.stdout) if ended.status == 0 else None
+    if said != {**lists, "max_size": 12_345_678}:
+        raise Failed(f"exit status {ended.status}; it said {said}, the server {lists}")
+
+
+@case("over the server's limit: refused")
+def too_large(bench):
+    bench.server.reconfigure(max_size=1000)
+    # Of a small file it is known before, of a large one the server says it.
+    for size in (1001, 5 * MIB):
+        ended = bench.upload(bench.sources.get(size))
+        bench.expect_failure(ended, REFUSED, "at most 1000" if size == 1001 else "larger than the server accepts")
+        if bench.server.ids():
+            raise Failed("something was created")
 
 
 TLS = ("nginx + tusd",)

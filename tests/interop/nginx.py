@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from servers import CACHE, Missing, Process, Tusd, TusdBehindProxy, free_port, run_logged
+from servers import CACHE, Missing, Process, Server, Tusd, TusdBehindProxy, free_port, run_logged
 
 SITE = """
     server {{
@@ -143,3 +143,12 @@ class TlsTusd(Process):
 
     def ids(self):
         return self.tusd.ids() + self.unaware.ids()
+
+    def records(self):
+        return [*self.tusd.records(), *self.unaware.records()]
+
+    partials = Server.partials
+    finals = Server.finals
+
+    def requests(self, method):
+        return self.tusd.requests(method) + self.unaware.requests(method)

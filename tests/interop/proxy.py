@@ -1,10 +1,14 @@
-"""A TCP proxy that cuts, stalls and swallows answers at exact byte counts."""
+"""A TCP proxy that cuts, stalls, garbles and swallows answers at exact byte counts."""
 
+import re
 import socket
 import struct
 import threading
 
 BLOCK = 64 * 1024
+
+REQUEST = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.1\r\n")
+ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 # A planned action: reset the client's connection.
 CUT = object()
@@ -33,12 +37,19 @@ def _finish_writing(connection):
 
 class Proxy:
     """Listens on `port`, forwards to `upstream_port`, and counts what clients send in `bytes_read`;
-    the first of it is in `beginning`."""
+    the first of it is in `beginning`. `requests` are (method, target), `statuses` those of the answers, in
+    their order: clients send a request when the last one was answered, so that a head begins a piece."""
 
     def __init__(self, upstream_port):
         self.upstream_port = upstream_port
         self.bytes_read = 0
         self.beginning = b""
+        self.requests = []
+        self.statuses = []
+        # Target -> how often it was cut, see `cut_each`.
+        self.cuts = {}
+        self._each = None
+        self._garbled = []
         self._plan = []
         self._swallow = None
         self._lock = threading.Lock()
@@ -70,6 +81,14 @@ class Proxy:
         `action()` while nothing moves; if it returns `CUT`, that."""
         self._plan = sorted([*self._plan, (count, action)], key=lambda entry: entry[0])
 
+    def cut_each(self, count, times):
+        """Each upload is cut so often, when a connection has sent so many bytes of a PATCH to it."""
+        self._each = (count, times)
+
+    def garble(self, count):
+        """The byte that clients send after `count` bytes in all reaches the server as another. Only once."""
+        self._garbled.append(count)
+
     def swallow(self, count, action=lambda: None):
         """The first answer after `count` bytes in all is dropped, `action()` called, the client reset.
         Only once."""
@@ -98,6 +117,8 @@ class Proxy:
     def _requests(self, client, server):
         """Client to server. Afterwards the server sees an orderly end after the last forwarded byte;
         the thread that reads its answers closes the connection."""
+        # What it is patching, and how much of that it has sent.
+        patched, sent = None, 0
         while True:
             # Never past the next planned count: what is not read was not sent, as far as the count goes.
             with self._lock:
@@ -109,6 +130,15 @@ class Proxy:
             if not data:
                 _finish_writing(server)
                 return
+            with self._lock:
+                if head := REQUEST.match(data):
+                    method, target = (part.decode() for part in head.groups())
+                    self.requests.append((method, target))
+                    patched, sent = (target if method == "PATCH" else None), 0
+                for count in self._garbled:
+                    if 0 <= (at := count - self.bytes_read) < len(data):
+                        data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+                        self._garbled.remove(count)
             try:
                 server.sendall(data)
             except OSError:
@@ -116,9 +146,14 @@ class Proxy:
                 return
             with self._lock:
                 self.bytes_read += len(data)
+                sent += len(data)
                 self.beginning += data[: BLOCK - len(self.beginning)]
                 due = self._plan and self._plan[0][0] <= self.bytes_read
                 action = self._plan.pop(0)[1] if due else None
+                if action is None and patched and self._each and sent >= self._each[0]:
+                    if self.cuts.get(patched, 0) < self._each[1]:
+                        self.cuts[patched] = self.cuts.get(patched, 0) + 1
+                        action = CUT
             if action is not None and action is not CUT:
                 action = action()
             if action is CUT:
@@ -138,6 +173,8 @@ class Proxy:
             if not data:
                 break
             with self._lock:
+                if head := ANSWER.match(data):
+                    self.statuses.append(int(head[1]))
                 swallowed = self._swallow and self._swallow[0] <= self.bytes_read
                 action = self._swallow[1] if swallowed else None
                 if swallowed:

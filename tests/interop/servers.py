@@ -2,7 +2,9 @@
 
 import hashlib
 import http.client
+import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -144,10 +147,30 @@ class Process:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
 
+@dataclass
+class Record:
+    """An upload as the server's own records have it. How much of it is there, the size of its file tells."""
+
+    identifier: str
+    length: int | None  # None: not settled yet
+    metadata: dict
+    is_partial: bool = False
+    parts: tuple = ()  # of a final upload: the identifiers of its parts, in order
+
+
 class Server(Process):
     """A tus server that keeps uploads as files in `self.files`."""
 
     refuses_non_utf8 = False
+    # What it announces, as it is started here.
+    extensions = frozenset()
+    # How a request is told in its log.
+    logged = None
+
+    # Settings are class attributes, the ones below the server's own defaults; see `reconfigure`.
+
+    # Tus-Max-Size, of whole uploads.
+    max_size = None
 
     def __init__(self, directory):
         super().__init__(directory)
@@ -163,18 +186,46 @@ class Server(Process):
             connection.request("OPTIONS", "/files/")
             return connection.getresponse().status < 300
 
+    def reconfigure(self, **settings):
+        """Restarted on the same port and directory with other settings. Not every server has each."""
+        for name, value in settings.items():
+            if not hasattr(self, name):
+                raise ValueError(f"{self.name} has no setting {name!r}")
+            setattr(self, name, value)
+        self.restart()
+
     def content(self, url):
-        """The file that holds what was uploaded to `url`."""
+        """The file that holds what was uploaded to `url`; of a final upload, the concatenation."""
         return self.files / upload_id(url)
 
     def ids(self):
-        """The uploads that the server knows of."""
+        """The uploads that the server knows of: partial and final ones, too."""
         raise NotImplementedError
+
+    def records(self):
+        """The same with what is known of each, in no order."""
+        raise NotImplementedError
+
+    def partials(self):
+        return [record for record in self.records() if record.is_partial]
+
+    def finals(self):
+        return [record for record in self.records() if record.parts]
+
+    def requests(self, method):
+        """How many such requests its log tells of. (Overridden ones: tusd logs PATCH, the others POST.)"""
+        pattern = re.compile(self.logged.format(method=method))
+        with self.log.open(errors="replace") as log:
+            return sum(pattern.search(line) is not None for line in log)
 
     def delete(self, identifier):
         """Behind the server's back, as a cleaning job or an application that moves finished uploads away would."""
         for path in self.files.glob(identifier + "*"):
             path.unlink()
+
+    def expire(self, identifier):
+        """As if its lifetime had passed: no case needs to sleep. Where "expiration" is among the `extensions`."""
+        raise NotImplementedError
 
     def delete_all(self):
         for identifier in self.ids():
@@ -183,6 +234,12 @@ class Server(Process):
 
 class Tusd(Server):
     name = "tusd"
+    logged = r"RequestIncoming.*\bmethod={method}\b"
+    extensions = frozenset(
+        ["creation", "creation-with-upload", "creation-defer-length", "termination", "concatenation"]
+    )  # fmt: skip
+    # Of "concatenation" and "termination", what to switch off.
+    without = ()
     flags = ()
 
     @staticmethod
@@ -199,18 +256,23 @@ class Tusd(Server):
         installed_once("tusd", [module / "go.mod", module / "go.sum"], build)
 
     def command(self):
+        settings = [f"-disable-{extension}" for extension in self.without]
+        if self.max_size is not None:
+            settings += ["-max-size", self.max_size]
         return [
             CACHE / "tusd" / "tusd", "-host", "127.0.0.1", "-port", self.port,
-            "-upload-dir", self.files, "-base-path", "/files/", *self.flags,
+            "-upload-dir", self.files, "-base-path", "/files/", *settings, *self.flags,
         ]  # fmt: skip
 
     def ids(self):
         return [path.stem for path in self.files.glob("*.info")]
 
-    def patches(self):
-        """How many PATCH requests its log tells of."""
-        lines = self.log.read_text(errors="replace").splitlines()
-        return sum("RequestIncoming" in line and "method=PATCH" in line for line in lines)
+    def records(self):
+        for path in self.files.glob("*.info"):
+            info = json.loads(path.read_text())
+            length = None if info["SizeIsDeferred"] else info["Size"]
+            parts = tuple(info["PartialUploads"] or ())
+            yield Record(info["ID"], length, info["MetaData"] or {}, info["IsPartial"], parts)
 
 
 class TusdBehindProxy(Tusd):
@@ -219,6 +281,12 @@ class TusdBehindProxy(Tusd):
 
 class TusNode(Server):
     name = "@tus/server"
+    logged = r"^{method} "
+    extensions = frozenset(
+        ["creation", "creation-with-upload", "creation-defer-length", "termination", "expiration"]
+    )  # fmt: skip
+    # Seconds until an upload expires, finished or not: HEAD and PATCH are 410 then, DELETE still 204.
+    lifetime = None
 
     @staticmethod
     def install():
@@ -236,15 +304,47 @@ class TusNode(Server):
         installed_once("tus-node", sorted(package.iterdir()), install)
 
     def command(self):
-        return ["node", CACHE / "tus-node" / "server.mjs", self.port, self.files]
+        # Zero: no limit.
+        return [
+            "node", CACHE / "tus-node" / "server.mjs", self.port, self.files,
+            self.max_size or 0, round(1000 * (self.lifetime or 0)),
+        ]  # fmt: skip
 
     def ids(self):
         return [path.stem for path in self.files.glob("*.json")]
 
+    def records(self):
+        for path in self.files.glob("*.json"):
+            info = json.loads(path.read_text())
+            yield Record(info["id"], info.get("size"), info.get("metadata") or {})
+
+    def expire(self, identifier):
+        # It goes by the date of creation, and only if it was started with a lifetime.
+        if self.lifetime is None:
+            raise ValueError("@tus/server expires nothing without a lifetime")
+        path = self.files / f"{identifier}.json"
+        info = json.loads(path.read_text())
+        path.write_text(json.dumps({**info, "creation_date": "1970-01-01T00:00:00.000Z"}))
+
 
 class ResumableUpload(Server):
     name = "resumable-upload"
+    logged = r"Received {method} request for "
     refuses_non_utf8 = True
+    extensions = frozenset(
+        ["creation", "creation-with-upload", "creation-defer-length", "termination", "expiration",
+         "checksum", "checksum-trailer", "concatenation", "concatenation-unfinished"]
+    )  # fmt: skip
+    # All that it has; its own default is sha1 alone.
+    checksums = ("sha1", "sha256", "sha512", "md5")
+    # Of "concatenation" and "termination", what to switch off.
+    without = ()
+    # The largest body of a PATCH: above it 413 before the body is read, and the connection is closed.
+    max_chunk = None
+    # As @tus/server's. It also deletes what has expired, so 410 becomes 404: after the first request that
+    # follows its start, and then after a request every `cleanup_interval` seconds (60).
+    lifetime = None
+    cleanup_interval = None
 
     @staticmethod
     def install():
@@ -264,21 +364,50 @@ class ResumableUpload(Server):
         return self.directory / "uploads.db"
 
     def command(self):
+        settings = ["--checksum-algorithms", ",".join(self.checksums)]
+        settings += [f"--disable-{extension}" for extension in self.without]
+        limits = {
+            "--max-size": self.max_size,
+            "--max-chunk-size": self.max_chunk,
+            "--upload-expiry": self.lifetime,
+            "--cleanup-interval": self.cleanup_interval,
+        }
+        for flag, value in limits.items():
+            if value is not None:
+                settings += [flag, value]
         return [
             CACHE / "resumable-upload" / "bin" / "python", "-m", "resumable_upload", "serve",
             "--host", "127.0.0.1", "--port", self.port, "--base-path", "/files",
-            "--upload-dir", self.files, "--db-path", self.database,
+            "--upload-dir", self.files, "--db-path", self.database, *settings,
         ]  # fmt: skip
 
-    def ids(self):
+    def sql(self, statement, *values):
         with closing(sqlite3.connect(self.database, timeout=10)) as db:
-            return [row[0] for row in db.execute("SELECT upload_id FROM uploads")]
+            rows = db.execute(statement, values).fetchall()
+            db.commit()
+            return rows
+
+    def ids(self):
+        return [row[0] for row in self.sql("SELECT upload_id FROM uploads")]
+
+    def records(self):
+        columns = "upload_id, upload_length, metadata, is_partial, concat_partial_ids"
+        for identifier, length, metadata, is_partial, parts in self.sql(f"SELECT {columns} FROM uploads"):
+            # -1: deferred, or that of a final upload whose parts are not finished.
+            settled = None if length == -1 else length
+            yield Record(identifier, settled, json.loads(metadata), bool(is_partial), tuple((parts or "").split()))
+
+    def expire(self, identifier):
+        self.sql("UPDATE uploads SET expires_at = '1970-01-01T00:00:00+00:00' WHERE upload_id = ?", identifier)
 
     def delete(self, identifier):
-        with closing(sqlite3.connect(self.database, timeout=10)) as db:
-            db.execute("DELETE FROM uploads WHERE upload_id = ?", (identifier,))
-            db.commit()
+        self.sql("DELETE FROM uploads WHERE upload_id = ?", identifier)
         super().delete(identifier)
 
 
 SERVERS = (Tusd, TusNode, ResumableUpload)
+
+
+def with_extension(extension):
+    """The names of the servers that have it, for a case's `only`."""
+    return tuple(server.name for server in SERVERS if extension in server.extensions)

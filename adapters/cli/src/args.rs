@@ -1,13 +1,14 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tus_proto::{Config, Metadata};
+use tus_driver::ALGORITHMS;
+use tus_proto::{Algorithm, Config, Metadata};
 
 use crate::exit::{Failure, table};
 
@@ -34,6 +35,12 @@ pub(crate) enum Command {
     /// Show what the server knows of an upload
     #[command(after_help = table())]
     Info(Info),
+    /// Delete an upload from the server, finished or not; one that is not there is no failure
+    #[command(after_help = table())]
+    Delete(Delete),
+    /// Show what a server says that it can do
+    #[command(after_help = table())]
+    Server(Server),
     /// See an upload survive a connection that is cut again and again, without needing a server
     #[command(after_help = table())]
     Demo(Demo),
@@ -43,8 +50,22 @@ pub(crate) enum Command {
 pub(crate) struct Upload {
     /// URL of the server's endpoint, where uploads are created
     pub(crate) endpoint: String,
-    /// The file to upload: a regular file, no folder, no pipe
-    pub(crate) file: PathBuf,
+    /// The file to upload, a regular file; `-`: stdin, to its end, which cannot go on once it was
+    /// interrupted. Several with --concat
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Join the files, in this order, to one upload. It has no `filename` and no `filetype` unless
+    /// --metadata says them
+    #[arg(long)]
+    pub(crate) concat: bool,
+    /// Send the file in so many parts at the same time, which the server then joins; in fewer where they
+    /// would be shorter than 8 MiB. With --concat: so many of the files at the same time [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) parallel: Option<u32>,
+    /// Have the server compare a checksum of each request's bytes: the first of these that it has, of
+    /// sha1, sha256, sha512, md5 and crc32
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = checksum)]
+    pub(crate) checksum: Vec<Algorithm>,
     /// Attach this metadata to the upload, beside `filename` and `filetype`. It is set when the upload
     /// is created, and changes nothing of one that goes on. Repeatable
     #[arg(long, value_name = "KEY[=VALUE]")]
@@ -56,12 +77,14 @@ pub(crate) struct Upload {
     #[arg(long)]
     pub(crate) no_default_metadata: bool,
     /// The most that one request carries, such as 8M, 512KiB, 1000 (bytes, the least); by default all that
-    /// remains. K, M, G and KiB, MiB, GiB are powers of 1024; KB, MB, GB are powers of 1000
+    /// remains, but 8M from stdin, which is kept in memory for as long, and with --checksum. K, M, G and KiB, MiB, GiB are powers of 1024; KB, MB, GB are powers of 1000
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) chunk_size: Option<u64>,
     /// Forget an earlier, unfinished upload of this file to this endpoint, and begin anew
     #[arg(long)]
     pub(crate) fresh: bool,
+    #[command(flatten)]
+    pub(crate) dialect: Dialect,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -70,7 +93,28 @@ pub(crate) struct Upload {
 pub(crate) struct Info {
     /// URL of the upload
     pub(crate) url: String,
-    /// As JSON: url, offset, length, complete, metadata, expires
+    /// As JSON: url, offset, length, deferred, complete, role, parts, metadata, expires
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// URL of the upload
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) dialect: Dialect,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// URL of the server's endpoint, where uploads are created
+    pub(crate) endpoint: String,
+    /// As JSON: versions, extensions, `max_size`, `checksum_algorithms`; null: the server does not say
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -82,6 +126,17 @@ pub(crate) struct Demo {
     /// The file to send; by default 64 MiB that are made up. The demo's server keeps what arrives
     /// in memory
     pub(crate) file: Option<PathBuf>,
+}
+
+/// What to ask of a server that is not as others.
+#[derive(Debug, Args)]
+pub(crate) struct Dialect {
+    /// Ask for what the server says that it does not offer
+    #[arg(long)]
+    pub(crate) try_unoffered: bool,
+    /// Send PATCH and DELETE as POST with X-HTTP-Method-Override, for what lets nothing else through
+    #[arg(long)]
+    pub(crate) method_override: bool,
 }
 
 /// How to reach the server, and for how long to try.
@@ -100,7 +155,7 @@ pub(crate) struct Connection {
     /// after a time; 0: at the first
     #[arg(long, value_name = "N")]
     pub(crate) retries: Option<u32>,
-    /// Give up after this long without progress [default: 900 for uploads, 60 for info]
+    /// Give up after this long without progress [default: 900 for uploads, 60 for all else]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) give_up_after: Option<Duration>,
     /// How long a connection may take to come about [default: 30]
@@ -117,7 +172,52 @@ pub(crate) struct Connection {
     pub(crate) quiet: bool,
 }
 
+/// What is uploaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum What<'a> {
+    File(&'a PathBuf),
+    Stdin,
+    Joined(&'a [PathBuf]),
+}
+
+impl<'a> What<'a> {
+    pub(crate) fn files(self) -> &'a [PathBuf] {
+        match self {
+            Self::File(file) => std::slice::from_ref(file),
+            Self::Stdin => &[],
+            Self::Joined(files) => files,
+        }
+    }
+}
+
 impl Upload {
+    /// What is uploaded, if what was said of it can be.
+    pub(crate) fn what(&self) -> Result<What<'_>, Failure> {
+        let stdin = Path::new("-");
+        let wrong = |what: &str| Err(Failure::usage(what));
+        match &self.files[..] {
+            [only] if only == stdin && !self.concat => {
+                if self.parallel.is_some() {
+                    return wrong(
+                        "--parallel: stdin cannot be sent in parts, for it is read but once",
+                    );
+                }
+                if self.fresh {
+                    return wrong("--fresh: nothing is kept of an upload from stdin; leave it out");
+                }
+                Ok(What::Stdin)
+            }
+            files if files.iter().any(|file| file == stdin) => {
+                wrong("-: stdin cannot be joined with files, for its length is not known")
+            }
+            [only] => Ok(What::File(only)),
+            files if self.concat => Ok(What::Joined(files)),
+            _ => wrong(
+                "several files are several uploads; --concat joins them to one, in this order",
+            ),
+        }
+    }
+
     /// What the upload is to say of itself.
     pub(crate) fn metadata(&self) -> Result<Metadata, Failure> {
         let mut metadata = Metadata::new();
@@ -134,15 +234,17 @@ impl Upload {
             })?;
             metadata.insert(key, value).map_err(Failure::usage)?;
         }
-        if !self.no_default_metadata {
-            describe(&self.file, &mut metadata)?;
+        if let (What::File(file), false, false) =
+            (self.what()?, self.concat, self.no_default_metadata)
+        {
+            describe(file, &mut metadata)?;
         }
         Ok(metadata)
     }
 }
 
 /// Adds name and MIME type of a file, where nothing else was said of them.
-pub(crate) fn describe(file: &std::path::Path, metadata: &mut Metadata) -> Result<(), Failure> {
+pub(crate) fn describe(file: &Path, metadata: &mut Metadata) -> Result<(), Failure> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let media_type = mime_guess::from_path(file).first_or_octet_stream();
     for (key, value) in [("filename", &*name), ("filetype", media_type.essence_str())] {
@@ -151,6 +253,13 @@ pub(crate) fn describe(file: &std::path::Path, metadata: &mut Metadata) -> Resul
         }
     }
     Ok(())
+}
+
+impl Dialect {
+    pub(crate) fn configure(&self, config: &mut Config) {
+        config.try_unoffered = self.try_unoffered;
+        config.method_override = self.method_override;
+    }
 }
 
 impl Connection {
@@ -188,6 +297,18 @@ impl Connection {
         timeouts.answer = self.answer_timeout.unwrap_or(timeouts.answer);
         timeouts.answer_to_body = self.answer_timeout.unwrap_or(timeouts.answer_to_body);
     }
+}
+
+/// The name of a checksum that can be computed here.
+fn checksum(name: &str) -> Result<Algorithm, String> {
+    let known = ALGORITHMS.iter().find(|known| known.as_str() == name);
+    known.cloned().ok_or_else(|| {
+        let names: Vec<_> = ALGORITHMS.iter().map(Algorithm::as_str).collect();
+        format!(
+            "there is no such checksum here; there are {}",
+            names.join(", ")
+        )
+    })
 }
 
 /// A number of bytes, with a unit or without.

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &Demo, debug: bool) -> Result<(), Failure> {
         .send(source);
     reporter.clear();
     // Nothing of it is kept, so no advice on how to go on.
-    let done = result.map_err(|error| Failure::new(Failure::of(&error).status, error))?;
+    let done = result.map_err(|error| Failure::without_advice(&error))?;
     reporter.done(&done);
 
     let received = loopback

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use tus_driver::{Error, StoreError};
-use tus_proto::{Hint, Violation};
+use tus_proto::{Hint, Misuse, Op, Violation};
 
 use crate::text::Line;
 
@@ -38,7 +38,7 @@ const TABLE: [(Option<Status>, &str); 11] = [
     ),
     (
         Some(Status::Refused),
-        "the server refused, or it no longer has the upload",
+        "the server refused or does not offer it, or no longer has the upload or bytes of it",
     ),
     (
         Some(Status::GaveUp),
@@ -118,10 +118,41 @@ impl Failure {
         }
     }
 
+    /// What it means for an upload of which nothing is kept, so that no later run goes on.
+    pub(crate) fn without_advice(error: &Error) -> Self {
+        Self::new(Self::of(error).status, error)
+    }
+
+    /// What it means for an upload that is read but once.
+    pub(crate) fn of_stream(error: &Error) -> Self {
+        use tus_proto::Error as Ended;
+
+        match error {
+            Error::Upload(Ended::Cancelled { .. }) => Self::new(
+                Status::Interrupted,
+                "interrupted; an upload from stdin cannot go on",
+            ),
+            Error::Upload(Ended::Rejected { place, status, .. })
+                if place.op == Op::Append && status.as_u16() == 400 =>
+            {
+                let what = "a larger --chunk-size, if the server wants all of it in one request";
+                Self::new(Status::Refused, format_args!("{error}; {what}"))
+            }
+            Error::Upload(_) => Self::without_advice(error),
+            _ => Self::of(error),
+        }
+    }
+
     /// What the driver's error means here: its own words, and what to type next.
     pub(crate) fn of(error: &Error) -> Self {
         match error {
             Error::Upload(ended) => Self::of_machine(ended),
+            Error::Misuse(
+                Misuse::NotOffered(_) | Misuse::NoAlgorithm { .. } | Misuse::TooLarge { .. },
+            ) => Self::new(
+                Status::Refused,
+                format_args!("{error} (--try-unoffered asks for it all the same)"),
+            ),
             Error::Misuse(_) | Error::Header(_) => Self::usage(error),
             Error::Source { .. } => Self::new(Status::File, error),
             Error::Store(StoreError::Damaged { .. } | StoreError::Mistaken { .. }) => Self::new(
@@ -188,7 +219,8 @@ impl Failure {
                 ),
             ),
             Ended::Rejected { .. } => (Status::Refused, mended),
-            Ended::Gone { .. } => (Status::Refused, ""),
+            Ended::Gone { .. } | Ended::Unrepeatable { .. } => (Status::Refused, ""),
+            Ended::PartList { .. } => (Status::Usage, ""),
             Ended::Exhausted { .. } => (
                 Status::GaveUp,
                 either(

@@ -2,22 +2,28 @@
 
 mod args;
 mod client;
+mod delete;
 mod demo;
 mod exit;
 mod info;
 mod output;
 mod report;
+mod server;
 mod signals;
 mod text;
 mod upload;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::{Cli, Command};
+
+/// How long a person waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -31,6 +37,8 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Upload(args) => upload::run(args, cli.debug),
         Command::Info(args) => info::run(args),
+        Command::Delete(args) => delete::run(args),
+        Command::Server(args) => server::run(args),
         Command::Demo(args) => demo::run(args, cli.debug),
     };
     match outcome {

@@ -23,7 +23,8 @@ struct Story {
     style: Style,
     /// Whether the story is itself what the command is for, as in the demo.
     product: bool,
-    length: u64,
+    /// `None`: nobody knows yet.
+    length: Option<u64>,
     began: Instant,
     /// Whether it is to be said where the upload goes on.
     astray: bool,
@@ -41,17 +42,17 @@ enum Style {
 }
 
 impl Reporter {
-    /// For something of so many bytes; `plain`: no bar, even on a terminal.
-    pub(crate) fn new(length: u64, quiet: bool, plain: bool) -> Self {
+    /// For something of so many bytes, if that is known; `plain`: no bar, even on a terminal.
+    pub(crate) fn new(length: Option<u64>, quiet: bool, plain: bool) -> Self {
         Self::telling(length, quiet, plain, false)
     }
 
     /// As [`new`](Self::new), with all but the bar on stdout.
     pub(crate) fn for_demo(length: u64, plain: bool) -> Self {
-        Self::telling(length, false, plain, true)
+        Self::telling(Some(length), false, plain, true)
     }
 
-    fn telling(length: u64, quiet: bool, plain: bool, product: bool) -> Self {
+    fn telling(length: Option<u64>, quiet: bool, plain: bool, product: bool) -> Self {
         let style = if quiet {
             Style::Quiet
         } else if plain || !io::stderr().is_terminal() {
@@ -109,6 +110,9 @@ impl Story {
         match event {
             Event::Sent { offset } => self.progress(*offset),
             Event::Confirmed { offset, length } => {
+                if self.length.is_none() {
+                    self.length = *length;
+                }
                 if self.astray && *offset > 0 && Some(*offset) < *length {
                     self.notice(&format!("going on at {}", self.share(*offset)));
                     self.told = Some((Instant::now(), *offset));
@@ -165,7 +169,8 @@ impl Story {
                 let now = Instant::now();
                 let (last, from) = self.told.unwrap_or((self.began, 0));
                 let passed = now.duration_since(last);
-                let step = (self.length / 10).max(1);
+                // Of what has no end yet, ever fewer lines.
+                let step = self.length.map_or(from, |length| length / 10).max(1);
                 if passed >= LEAST
                     && offset != from
                     && (offset.abs_diff(from) >= step || passed >= MOST)
@@ -178,10 +183,13 @@ impl Story {
     }
 
     fn share(&self, offset: u64) -> String {
-        let length = u128::from(self.length.max(1));
-        let rounded = (u128::from(offset) * 100 + length / 2) / length;
+        let Some(length) = self.length else {
+            return HumanBytes(offset).to_string();
+        };
+        let whole = u128::from(length.max(1));
+        let rounded = (u128::from(offset) * 100 + whole / 2) / whole;
         // All of it is only said to be there when it is.
-        let percent = if offset < self.length {
+        let percent = if offset < length {
             rounded.min(99)
         } else {
             rounded
@@ -189,7 +197,7 @@ impl Story {
         format!(
             "{} of {} ({percent} %)",
             HumanBytes(offset),
-            HumanBytes(self.length)
+            HumanBytes(length)
         )
     }
 
@@ -241,6 +249,10 @@ fn words(event: &Event) -> Option<String> {
             "it is unknown whether the server made the upload: an empty one may be left there"
                 .into()
         }
+        Event::Joining { parts } => format!("all is there; joining the {parts} parts"),
+        Event::PartLeft { url } => {
+            format!("the part {url} could not be deleted, and is left on the server")
+        }
         Event::Redirected { op, to } => format!("{op}: the server redirects to {to}"),
         Event::Foreign { origin } => {
             format!(
@@ -269,12 +281,18 @@ fn again(after: Duration) -> String {
     }
 }
 
-fn bar(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{bar:32} {percent:>3} % {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-    );
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = style {
+fn bar(length: Option<u64>) -> ProgressBar {
+    let (bar, template) = match length {
+        Some(length) => (
+            ProgressBar::new(length),
+            "{bar:32} {percent:>3} % {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} {bytes} {bytes_per_sec}",
+        ),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     // Time goes on where the line stands still.
@@ -285,4 +303,32 @@ fn bar(length: u64) -> ProgressBar {
 /// A line on stderr. Where nobody listens, that is no reason to end.
 pub(crate) fn say(text: &str) {
     drop(io::stderr().lock().write_all(line(text).as_bytes()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_told_of_what_has_a_length() {
+        for (length, offset, text) in [
+            (Some(2048), 1024, "1.00 KiB of 2.00 KiB (50 %)"),
+            (Some(2048), 2047, "2.00 KiB of 2.00 KiB (99 %)"),
+            (Some(0), 0, "0 B of 0 B (0 %)"),
+            (None, 1024, "1.00 KiB"),
+        ] {
+            let reporter = Reporter::new(length, true, true);
+            assert_eq!(reporter.story().share(offset), text);
+        }
+    }
+
+    #[test]
+    fn a_stream_has_a_length_once_it_has_ended() {
+        let reporter = Reporter::new(None, true, true);
+        let confirmed = |offset, length| reporter.event(&Event::Confirmed { offset, length });
+        confirmed(1024, None);
+        assert_eq!(reporter.story().length, None);
+        confirmed(2048, Some(3072));
+        assert_eq!(reporter.story().share(2048), "2.00 KiB of 3.00 KiB (67 %)");
+    }
 }

@@ -26,6 +26,32 @@ pub(crate) fn line(text: &str) -> String {
     format!("{}\n", Line(text))
 }
 
+/// Lines of a name and a value, to be read by people.
+pub(crate) struct Table {
+    pub(crate) text: String,
+    width: usize,
+}
+
+impl Table {
+    /// With values that begin in this column.
+    pub(crate) fn new(width: usize) -> Self {
+        Self {
+            text: String::new(),
+            width,
+        }
+    }
+
+    pub(crate) fn line(&mut self, name: &str, value: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            self.text,
+            "{name:<width$}{}",
+            Line(value),
+            width = self.width
+        );
+    }
+}
+
 /// Characters that are not seen, but change what is.
 fn is_format(character: char) -> bool {
     matches!(character,

@@ -1,13 +1,15 @@
-//! `tus upload`: a file goes to a server.
+//! `tus upload`: files go to a server.
 
-use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{env, io};
 
 use etcetera::BaseStrategy as _;
-use tus_driver::{Canceller, FileSource, Source as _, Store};
+use http::HeaderMap;
+use tus_driver::{Call, Canceller, Error, FileSource, Source, Store, StreamSource, Uploading};
+use tus_proto::Metadata;
 
-use crate::args::Upload;
+use crate::args::{Upload, What};
 use crate::exit::{Failure, Status};
 use crate::report::Reporter;
 use crate::{client, output, signals};
@@ -16,46 +18,98 @@ use crate::{client, output, signals};
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
+    let what = args.what()?;
     let metadata = args.metadata()?;
     let headers = args.connection.headers()?;
-    let source = FileSource::open(&args.file).map_err(|error| Failure::of(&error))?;
-    let store = Store::at(state_dir()?);
+    let open = |path: &PathBuf| FileSource::open(path).map_err(|error| Failure::of(&error));
+    let files = what
+        .files()
+        .iter()
+        .map(open)
+        .collect::<Result<Vec<_>, _>>()?;
+    let store = match what {
+        What::Stdin => None,
+        _ => Some(Store::at(state_dir()?)),
+    };
     let client = client::new(&args.connection)?;
     // From here on there is a bar, which an error would leave on the terminal.
-    let reporter = Reporter::new(
-        source.length().unwrap_or_default(),
-        args.connection.quiet,
-        debug,
-    );
+    let length = match what {
+        What::Stdin => None,
+        _ => Some(files.iter().filter_map(Source::length).sum()),
+    };
+    let reporter = Reporter::new(length, args.connection.quiet, debug);
     let canceller = Canceller::new();
     signals::watch(canceller.clone(), reporter.clone())?;
+    let setting = Setting {
+        args,
+        metadata,
+        headers,
+        store,
+        reporter: &reporter,
+        canceller,
+    };
 
-    let mut upload = client
-        .upload(&args.endpoint)
-        .config(|config| {
-            config.metadata = metadata;
-            config.headers = headers;
-            config.request_size = args.chunk_size;
-            args.connection.configure(config, PATIENCE);
-        })
-        .on_event(|event| reporter.event(event))
-        .canceller(canceller)
-        .resume_from(store);
-    if args.fresh {
-        upload = upload.fresh();
-    }
-    let result = upload.send(source);
-    reporter.clear();
-    let done = result.map_err(|error| {
-        let failure = Failure::of(&error);
-        if args.fresh {
-            failure.without_fresh()
-        } else {
-            failure
+    let endpoint = &args.endpoint;
+    let result = match what {
+        What::Stdin => {
+            let upload = setting.bring_to(client.upload(endpoint));
+            upload.send(StreamSource::new(io::stdin()))
         }
+        What::Joined(_) => setting.bring_to(client.upload_many(endpoint, files)).send(),
+        What::File(_) => {
+            let mut upload = setting.bring_to(client.upload(endpoint));
+            if let Some(parts) = args.parallel {
+                upload = upload.parallel(usize::try_from(parts).unwrap_or(usize::MAX));
+            }
+            files
+                .into_iter()
+                .next()
+                .map_or(Err(Error::Unnamed), |file| upload.send(file))
+        }
+    };
+    reporter.clear();
+    let done = result.map_err(|error| match what {
+        What::Stdin => Failure::of_stream(&error),
+        _ if args.fresh => Failure::of(&error).without_fresh(),
+        _ => Failure::of(&error),
     })?;
     reporter.done(&done);
     output::write_url(&done.url.expose())
+}
+
+/// What is said of an upload, whatever its source.
+struct Setting<'a> {
+    args: &'a Upload,
+    metadata: Metadata,
+    headers: HeaderMap,
+    store: Option<Store>,
+    reporter: &'a Reporter,
+    canceller: Canceller,
+}
+
+impl<'a> Setting<'a> {
+    fn bring_to<S>(self, upload: Call<'a, Uploading<S>>) -> Call<'a, Uploading<S>> {
+        let Self { args, reporter, .. } = self;
+        let mut upload = upload
+            .config(|config| {
+                config.metadata = self.metadata;
+                config.headers = self.headers;
+                config.request_size = args.chunk_size;
+                config.checksums.clone_from(&args.checksum);
+                config.parts.at_once = args.parallel.unwrap_or(config.parts.at_once);
+                args.dialect.configure(config);
+                args.connection.configure(config, PATIENCE);
+            })
+            .on_event(|event| reporter.event(event))
+            .canceller(self.canceller);
+        if let Some(store) = self.store {
+            upload = upload.resume_from(store);
+        }
+        if args.fresh {
+            upload = upload.fresh();
+        }
+        upload
+    }
 }
 
 /// Where checkpoints are kept.

@@ -14,8 +14,9 @@ const BLOCK: usize = 64 * 1024;
 ///
 /// What the server may still ask for again is kept: one request's worth, and less than 64 KiB more.
 pub struct StreamSource<R> {
-    /// Apart from the rest, for a read may wait for long.
-    reader: Mutex<R>,
+    /// Apart from the rest, for a read may wait for long. With it what it reads into, which is there
+    /// once: each thread's own would stay in the allocator.
+    reader: Mutex<(R, Box<[u8]>)>,
     kept: Mutex<Kept>,
 }
 
@@ -28,8 +29,8 @@ struct Kept {
     blocks: VecDeque<Block>,
     ended: bool,
     failed: bool,
-    /// One that is not needed any more.
-    spare: Option<Block>,
+    /// Those that are not needed now, but for the next request.
+    spare: Vec<Block>,
 }
 
 struct Block {
@@ -60,14 +61,14 @@ impl Kept {
             && self.start + BLOCK as u64 <= keep
         {
             self.start += BLOCK as u64;
-            self.spare = self.blocks.pop_front();
+            self.spare.extend(self.blocks.pop_front());
         }
     }
 
     fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.blocks.back().is_none_or(|block| block.filled == BLOCK) {
-                let mut block = self.spare.take().unwrap_or_else(Block::new);
+                let mut block = self.spare.pop().unwrap_or_else(Block::new);
                 block.filled = 0;
                 self.blocks.push_back(block);
             }
@@ -86,7 +87,7 @@ impl<R: Read + Send + 'static> StreamSource<R> {
     /// Takes a reader; its next byte is the upload's first.
     pub fn new(reader: R) -> Self {
         Self {
-            reader: Mutex::new(reader),
+            reader: Mutex::new((reader, vec![0; BLOCK].into())),
             kept: Mutex::default(),
         }
     }
@@ -107,7 +108,7 @@ impl<R: Read + Send + 'static> Source for StreamSource<R> {
 
     fn fill(&self, keep: u64, upto: u64) -> io::Result<Filled> {
         let mut reader = lock(&self.reader);
-        let mut piece = Vec::new();
+        let (reader, piece) = &mut *reader;
         loop {
             let mut kept = self.kept();
             kept.drop_before(keep);
@@ -126,7 +127,6 @@ impl<R: Read + Send + 'static> Source for StreamSource<R> {
             kept.failed = true;
             drop(kept);
             // No further than what is wanted, but in whole pieces: a pipe gives what it has.
-            piece.resize(BLOCK, 0);
             let wanted = usize::try_from(upto - end).map_or(BLOCK, |wanted| wanted.min(BLOCK));
             let read = reader.read(&mut piece[..wanted]);
             let mut kept = self.kept();
@@ -282,7 +282,9 @@ mod tests {
                     expected(from, filled.upto)
                 );
             }
-            let blocks = source.kept().blocks.len() * BLOCK;
+            let kept = source.kept();
+            let blocks = (kept.blocks.len() + kept.spare.len()) * BLOCK;
+            drop(kept);
             assert!(blocks <= 200_000 + 2 * BLOCK, "{blocks} bytes are kept");
             if filled.end {
                 break;

@@ -331,7 +331,8 @@ fn endpoints_that_never_work() {
         5,
         "500",
     );
-    assert_eq!(server.server().log().len(), 2);
+    // What it offers, which nothing hangs on, and the creation twice.
+    assert_eq!(server.server().log().len(), 3);
     let server = always(503, &[("retry-after", "86400")], "");
     fails(
         "in a day",
@@ -404,7 +405,7 @@ fn endpoints_that_never_answer() {
 #[test]
 fn a_line_that_stalls_loses_nothing() {
     let (place, server) = (Place::new(), server());
-    // Each connection stands still after 600 kB.
+    // Larger than what goes with the creation. Each connection stands still after 600 kB.
     let plan = tus_testkit::ProxyPlan {
         each: Some((600_000, tus_testkit::Trouble::Stall)),
         ..tus_testkit::ProxyPlan::default()
@@ -418,7 +419,7 @@ fn a_line_that_stalls_loses_nothing() {
         "--retries",
         "0",
     ];
-    let file = place.file("a", 1_000_000);
+    let file = place.file("a", 1_100_000);
     fails(
         "stalled",
         &upload_file(&place, &proxy.url("/files/"), &file, &args),
@@ -532,7 +533,11 @@ fn command_lines_that_mean_nothing() {
         &["upload", "http://localhost/", "a", "--chunk-size", "8X"],
         &["upload", "http://localhost/", "a", "--retries", "-1"],
         &["upload", "http://localhost/", "a", "--give-up-after", "0"],
+        &["upload", "http://localhost/", "a", "--parallel", "0"],
+        &["upload", "http://localhost/", "a", "--checksum", ""],
         &["download"],
+        &["delete"],
+        &["server"],
         &["info"],
         &[],
     ] {

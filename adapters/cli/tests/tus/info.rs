@@ -36,7 +36,10 @@ fn info_tells_what_the_server_knows() {
             "url": url,
             "offset": 10,
             "length": 10,
+            "deferred": false,
             "complete": true,
+            "role": "whole",
+            "parts": null,
             "metadata": {
                 "filename": { "text": "a.txt" },
                 "filetype": { "text": "text/plain" },
@@ -92,8 +95,52 @@ fn expiry_is_told_as_rfc_3339_and_the_unknown_as_null() {
     let said = parsed(&ran.stdout);
     assert_eq!(said["expires"], "1994-11-06T08:49:37Z");
     assert_eq!(
-        (&said["length"], &said["complete"]),
-        (&Value::Null, &Value::Null)
+        (&said["length"], &said["complete"], &said["deferred"]),
+        (&Value::Null, &Value::Null, &json!(true))
+    );
+}
+
+#[test]
+fn what_is_not_settled_is_said_to_be_so() {
+    let place = Place::new();
+    let lines = |fields: &str, lines: &[&str]| {
+        let ran = place.run(["info", &says(fields).url("/files/1")]);
+        for line in lines {
+            assert!(
+                ran.stdout.lines().any(|said| said == *line),
+                "{line}: {ran:#?}"
+            );
+        }
+    };
+    lines(
+        "Upload-Defer-Length: 1\r\n",
+        &["length    to be told later", "complete  unknown"],
+    );
+    lines("", &["length    unknown", "complete  unknown"]);
+}
+
+#[test]
+fn parts_and_what_is_joined_from_them_are_told() {
+    let place = Place::new();
+    let partial = "Upload-Length: 9\r\nUpload-Concat: partial\r\n";
+    let joined = "Upload-Length: 3\r\nUpload-Concat: final;/files/a?k=1 /files/b\r\n";
+    let said = |fields: &str| {
+        let ran = place.run(["info", "--json", &says(fields).url("/files/1")]);
+        let said = parsed(&ran.stdout);
+        (said["role"].clone(), said["parts"].clone())
+    };
+    assert_eq!(said(partial), (json!("partial"), Value::Null));
+    assert_eq!(
+        said(joined),
+        (json!("final"), json!(["/files/a?k=1", "/files/b"]))
+    );
+    let ran = place.run(["info", &says(partial).url("/files/1")]);
+    assert!(ran.stdout.contains("\nrole      partial"), "{ran:#?}");
+    let ran = place.run(["info", &says(joined).url("/files/1")]);
+    assert!(
+        ran.stdout
+            .contains("\nrole      final: joined from 2 parts\n"),
+        "{ran:#?}"
     );
 }
 

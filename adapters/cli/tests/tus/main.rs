@@ -2,8 +2,11 @@
 
 mod bad_input;
 mod demo;
+mod extensions;
 mod info;
 mod interrupted;
+mod parts;
 mod secure;
+mod stdin;
 mod support;
 mod upload;

@@ -1,0 +1,80 @@
+//! `tus server`: what a server can do.
+
+use serde_json::json;
+use tus_driver::Canceller;
+use tus_proto::{Algorithm, Capabilities};
+
+use crate::args::Server;
+use crate::exit::Failure;
+use crate::report::Reporter;
+use crate::text::Table;
+use crate::{PATIENCE, client, output, signals};
+
+pub(crate) fn run(args: &Server) -> Result<(), Failure> {
+    let headers = args.connection.headers()?;
+    let reporter = Reporter::new(None, args.connection.quiet, true);
+    let canceller = Canceller::new();
+    signals::watch(canceller.clone(), reporter.clone())?;
+    let server = client::new(&args.connection)?
+        .discover(&args.endpoint)
+        .config(|config| {
+            config.headers = headers;
+            args.connection.configure(config, PATIENCE);
+        })
+        .on_event(|event| reporter.event(event))
+        .canceller(canceller)
+        .send()
+        .map_err(|error| Failure::of(&error))?;
+    let said = Said::of(server.unwrap_or_default());
+    output::write(&if args.json {
+        said.as_json()
+    } else {
+        said.as_text()
+    })
+}
+
+/// What the server said; `None`: it does not say.
+struct Said {
+    versions: Option<Vec<String>>,
+    extensions: Option<Vec<String>>,
+    max_size: Option<u64>,
+    checksums: Option<Vec<String>>,
+}
+
+impl Said {
+    fn of(server: Capabilities) -> Self {
+        let checksums = server.checksum_algorithms.iter().map(Algorithm::to_string);
+        let some = |names: Vec<String>| Some(names).filter(|names| !names.is_empty());
+        Self {
+            checksums: some(checksums.collect()),
+            versions: some(server.versions),
+            extensions: server.extensions,
+            max_size: server.max_size,
+        }
+    }
+
+    fn as_json(&self) -> String {
+        let value = json!({
+            "versions": self.versions,
+            "extensions": self.extensions,
+            "max_size": self.max_size,
+            "checksum_algorithms": self.checksums,
+        });
+        format!("{value:#}\n")
+    }
+
+    fn as_text(&self) -> String {
+        let unsaid = || "the server does not say".into();
+        let names = |names: &Option<Vec<String>>| {
+            let names = names.as_ref().map(|names| names.join(", "));
+            names.unwrap_or_else(unsaid)
+        };
+        let max_size = self.max_size.map(|bytes| format!("{bytes} bytes"));
+        let mut table = Table::new(12);
+        table.line("versions", &names(&self.versions));
+        table.line("extensions", &names(&self.extensions));
+        table.line("max size", &max_size.unwrap_or_else(unsaid));
+        table.line("checksums", &names(&self.checksums));
+        table.text
+    }
+}
