@@ -92,8 +92,7 @@ impl Discover {
 
     /// Whether the answer can change what is sent for this operation:
     /// [`Create`](Op::Create), for an upload of this length, [`Append`](Op::Append) to one that exists,
-    /// or [`Concatenate`](Op::Concatenate), for an upload in parts. To others it makes no difference:
-    /// a deletion that is not offered is refused as fast as the question is answered.
+    /// [`Concatenate`](Op::Concatenate), for an upload in parts, or [`Terminate`](Op::Terminate).
     #[must_use]
     pub fn pays(config: &Config, op: Op, length: Option<u64>) -> bool {
         if config.server.is_some() {
@@ -101,7 +100,7 @@ impl Discover {
         }
         let needs_checksum = !config.checksums.is_empty();
         match (op, length) {
-            (Op::Create, None) | (Op::Concatenate, _) => true,
+            (Op::Create, None) | (Op::Concatenate | Op::Terminate, _) => true,
             (Op::Create, Some(length)) => {
                 let goes_along = 1..=config
                     .creation_body

@@ -201,7 +201,7 @@ fn it_pays_to_ask_only_where_the_answer_matters() {
     assert!(!pays(Op::Append, None, &plain));
     assert!(!pays(Op::Inspect, None, &plain));
     assert!(!pays(Op::Probe, None, &plain));
-    assert!(!pays(Op::Terminate, None, &plain));
+    assert!(pays(Op::Terminate, None, &plain));
     assert!(pays(Op::Concatenate, Some(9), &plain));
     let checked = |config: &mut Config| config.checksums = vec![Algorithm::SHA1];
     assert!(pays(Op::Create, Some(mib + 1), &checked));
