@@ -4,7 +4,8 @@
 //! caller is told one of these:
 //!
 //! - [`Error::Unfinished`] of a 500, for that is a refusal whatever the server did with the last byte
-//!   (R8);
+//!   (R8), or of a 460, where the rest of an earlier request then brought the right bytes: it cannot be
+//!   told from a server that keeps what it has refused;
 //! - [`Error::CompletionUnknown`], where the server moves away what is complete, and the answer that
 //!   said so was lost (*endings*); [`Error::Gone`], where in place of that answer came one that means
 //!   that the request was not carried out, which only something in between can have said;
@@ -57,7 +58,9 @@ fn live(world: &mut World) -> End {
             })) => return End::Terminated,
             None | Some(Err(Error::Cancelled { .. })) => (),
             Some(Ok(done)) => return End::Success(done),
-            Some(Err(Error::Unfinished { place, status, .. })) if status == 500 => {
+            Some(Err(Error::Unfinished { place, status, .. }))
+                if [500, 460].contains(&status.as_u16()) =>
+            {
                 return End::Unfinished(place.url);
             }
             Some(Err(Error::CompletionUnknown { .. } | Error::Gone { .. }))
