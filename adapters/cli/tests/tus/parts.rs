@@ -207,3 +207,51 @@ fn a_server_that_joins_nothing_is_told_of() {
     );
     assert!(!server.uploads().any(Upload::is_complete));
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_all_parts_and_all_go_on() {
+    use crate::support::wait_for;
+
+    let (place, server) = (Place::new(), server());
+    // Both connections stand still for ever; later ones are good.
+    let plan = ProxyPlan {
+        troubles: vec![(3 << 20, Trouble::Stall), (6 << 20, Trouble::Stall)],
+        ..ProxyPlan::default()
+    };
+    let proxy = Proxy::start(server.address(), plan);
+    let file = place.file("a", 24 * MIB);
+    let endpoint = proxy.url("/files/");
+    let args = ["--parallel", "2", "--chunk-size", "512K"];
+    let running = place.start_upload(&endpoint, &file, &args);
+    wait_for("both to stall", || (proxy.cuts() == 2).then_some(()));
+    running.signal(rustix::process::Signal::INT);
+    let ran = running.finish();
+    assert_eq!(ran.status, Some(130), "{ran:#?}");
+    assert!(ran.stderr.contains("the same command goes on"), "{ran:#?}");
+    assert_eq!(place.checkpoints().len(), 1);
+
+    let fixed = ["upload", &endpoint, file.to_str().unwrap()];
+    let ran = place.run([&fixed[..], &args].concat());
+    joined(&server, &ran, &content(24 * MIB), 2);
+    assert!(ran.stderr.contains("going on at"), "{ran:#?}");
+    let brought: u64 = server.server().log().iter().map(|r| r.body).sum();
+    assert!(
+        brought < 24 * MIB as u64 + (2 << 20),
+        "{brought} bytes were sent"
+    );
+}
+
+#[test]
+fn more_files_than_can_be_named_are_refused_at_the_first() {
+    let (place, server) = (Place::new(), server());
+    let endpoint = server.endpoint();
+    let mut args = vec!["upload", "-q", "--concat", &endpoint];
+    place.file("a", 1);
+    args.extend(["a"; 300]);
+    let ran = place.run(args);
+    assert_eq!(ran.status, Some(2), "{ran:#?}");
+    assert!(ran.stderr.contains("use fewer parts"), "{ran:#?}");
+    assert_eq!(server.server().uploads().count(), 1);
+    assert!(place.checkpoints().is_empty());
+}

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use tus_testkit::{Loopback, Options, Proxy, ProxyPlan, Server, Trouble, Upload};
+use tus_testkit::{Loopback, Options, Proxy, ProxyPlan, Scripted, Server, Step, Trouble, Upload};
 
 #[cfg(unix)]
 use crate::support::Running;
@@ -123,6 +123,38 @@ fn ctrl_c_is_heard_though_the_pipe_is_silent() {
     let last = ran.stderr.lines().last().unwrap();
     assert!(last.contains("stdin cannot go on"), "{ran:#?}");
     assert!(!server.server().uploads().any(Upload::is_complete));
+}
+
+#[test]
+fn a_server_that_loses_what_the_pipe_gave_is_told_of() {
+    let place = Place::new();
+    let answers = |body: u64, status: &str, fields: &str| {
+        let says = format!(
+            "HTTP/1.1 {status}\r\nTus-Resumable: 1.0.0\r\nContent-Length: 0\r\n{fields}\r\n"
+        );
+        vec![
+            Step::ReadHead,
+            Step::Read(body),
+            Step::write(says),
+            Step::Close,
+        ]
+    };
+    let peer = Scripted::start([
+        answers(0, "204 No Content", ""),
+        answers(0, "201 Created", "Location: /files/1\r\n"),
+        answers(1000, "204 No Content", "Upload-Offset: 1000\r\n"),
+        answers(1000, "500 No", ""),
+        answers(
+            0,
+            "200 OK",
+            "Upload-Offset: 0\r\nUpload-Defer-Length: 1\r\n",
+        ),
+    ]);
+    let args = ["-q", "--chunk-size", "1000", "--retries", "3"];
+    let ran = piped(from_stdin(&place, &peer.url("/files/"), &args), 3000);
+    assert_eq!(ran.status, Some(4), "{ran:#?}");
+    assert!(ran.stderr.contains("the server lost bytes"), "{ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
 }
 
 #[test]
