@@ -416,11 +416,12 @@ pub enum Error {
         /// The first byte that the source can still give.
         kept: u64,
     },
-    /// The URLs of the parts do not fit into the request that would join them. It is
-    /// known by the first part's: then nothing else was created, and there is no checkpoint.
+    /// The URLs of the parts do not fit into the request that would join them
+    /// ([`Parts::relative`](crate::Parts::relative) makes them shorter). It is known by the first part's:
+    /// then nothing else was created, and there is no checkpoint.
     #[error(
         "{place}: the list of its parts would have {length} bytes, more than the {limit} that are \
-         allowed; use fewer, let Parts::relative shorten it, or raise Parts::list_limit"
+         allowed; use fewer parts"
     )]
     PartList {
         /// Where.
@@ -563,10 +564,7 @@ pub enum Misuse {
     Algorithm(String),
     /// The server says that it does not have the extension that this needs.
     /// [`Config::try_unoffered`](crate::Config::try_unoffered) tries all the same.
-    #[error(
-        "the server does not offer the extension {0}, which this needs; Config::try_unoffered tries \
-         all the same"
-    )]
+    #[error("the server does not offer the extension {0}, which this needs")]
     NotOffered(Extension),
     /// The server offers checksums, but none of these.
     #[error(
