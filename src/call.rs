@@ -357,7 +357,15 @@ pub(crate) fn same(one: &Uri, other: &Uri) -> bool {
 /// See [Termination](https://tus.io/protocols/resumable-upload#termination). It needs no source. An
 /// upload that is not there is deleted, whoever did it.
 #[derive(Debug)]
-pub struct Terminate(Lane<Call<()>>);
+pub struct Terminate(Lane<Call<Terminated>>);
+
+/// What a deletion comes to: the server does not have the upload.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminated {
+    /// Whether this deleted it, or may have, in an attempt whose answer was lost; else it was not there.
+    pub existed: bool,
+}
 
 impl Terminate {
     /// Deletes the upload at this URL.
@@ -370,12 +378,27 @@ impl Terminate {
         let (url, line) = begin(url, config)?;
         config.needs(Extension::Termination)?;
         let request = request::terminate(&url);
-        let read = |_: &mut Line, _: &UploadUrl, _: &Flight, _: &Response<Bytes>| Ok(());
-        Call::lane(line, Op::Terminate, url, request, read, |_| Ok(()), config).map(Self)
+        let read = |_: &mut Line, _: &UploadUrl, _: &Flight, _: &Response<Bytes>| {
+            Ok(Terminated { existed: true })
+        };
+        Call::lane(
+            line,
+            Op::Terminate,
+            url,
+            request,
+            read,
+            |place| {
+                // An attempt before this one may have done it.
+                let existed = place.attempts > 0;
+                Ok(Terminated { existed })
+            },
+            config,
+        )
+        .map(Self)
     }
 }
 
-machine!(Terminate, ());
+machine!(Terminate, Terminated);
 
 fn gone<T>(place: Box<Place>) -> Result<T, Error> {
     Err(Error::Gone { place })

@@ -12,8 +12,26 @@ use crate::wire::{date::Date, reference};
 /// What must survive a restart so that an upload can go on: where it is, and what it is of.
 ///
 /// The offset is not in it, for the server knows it better. Neither are credentials. It does hold
-/// the upload's whole URL, which is a capability: keep the text where only its owner can read it.
+/// the upload's whole URL, which is a capability: keep its text where only its owner can read it.
 /// `Debug` leaves that out.
+///
+/// [`Duty::Save`](crate::Duty::Save) brings it; kept [as text](Self::to_text), it goes on in a later run:
+///
+/// ```
+/// use tus_proto::{Checkpoint, CheckpointError, Config, Machine, Misuse, Parallel, Upload, Uploaded};
+///
+/// # fn drive(machine: impl Machine<Success = Uploaded>) {}
+/// fn go_on(text: &str, endpoint: &str, length: u64) -> Result<(), Box<dyn std::error::Error>> {
+///     let checkpoint: Checkpoint = text.parse()?;
+///     let config = Config::default(); // with the identity that it had
+///     if checkpoint.in_parts() {
+///         drive(Parallel::resume(endpoint, checkpoint, length, &config)?);
+///     } else {
+///         drive(Upload::resume(endpoint, checkpoint, length, &config)?);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     pub(crate) start: Start,

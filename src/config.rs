@@ -252,7 +252,8 @@ impl fmt::Debug for Config {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How many failed attempts are allowed without progress; `None`: any number.
+    /// How many failed attempts are allowed without progress, so how often one is tried again: the one
+    /// after them is the end. `None`: any number.
     pub attempts: Option<u32>,
     /// The wait after the first failed attempt, doubled after each further one. The first wait
     /// after a lost connection is left out.

@@ -192,7 +192,7 @@ pub enum Hint {
     Credentials,
     /// The server does not allow it with these credentials.
     Permission,
-    /// There is no tus server at this URL.
+    /// No uploads are created at this URL.
     Endpoint,
     /// The server redirects to where the request may not follow.
     Redirect,
@@ -220,7 +220,7 @@ impl fmt::Display for Hint {
         f.write_str(match self {
             Self::Credentials => "check the credentials",
             Self::Permission => "it is not allowed, or credentials are missing",
-            Self::Endpoint => "check the URL: no tus server answers there",
+            Self::Endpoint => "nothing can be created at this URL: check that it is the server's endpoint, often with a slash at the end, and not an upload's URL",
             Self::Redirect => "use the URL that it names",
             Self::Method => "the method is not let through, the server lacks the extension, or the URL is not of the right kind",
             Self::Version => "the server speaks another version of tus than 1.0.0",
@@ -348,8 +348,8 @@ pub enum Error {
         /// What shows it.
         conflict: Conflict,
     },
-    /// The upload is no longer on the server. Its checkpoint is forgotten.
-    #[error("{place}: the server does not have this upload any more; start it anew")]
+    /// The upload is not, or no longer, on the server. Its checkpoint is forgotten.
+    #[error("{place}: {}", Missing(place.op))]
     Gone {
         /// Where.
         place: Box<Place>,
@@ -453,6 +453,17 @@ pub enum Error {
         /// Whether the upload was deleted on the server, or was not there.
         terminated: bool,
     },
+}
+
+struct Missing(Op);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Op::Inspect => "the server has no upload at this URL",
+            _ => "the server does not have this upload any more; start it anew",
+        })
+    }
 }
 
 struct Advice(Option<Hint>);

@@ -34,8 +34,9 @@
 //! # A run loop
 //!
 //! This one does one thing at a time, so there is never anything to [stop](Output::Stop), and it
-//! counts no bytes, so the machine grants it a [least speed](Timeouts::least_speed) of 16 KiB/s. The
-//! README has one with its transport.
+//! counts no bytes, so the machine grants it a [least speed](Timeouts::least_speed) of 16 KiB/s. While it
+//! carries out an exchange it does not poll, so the limits in [`Terms`] are for its transport to keep;
+//! `tus_driver::run` polls meanwhile. The README has one with its transport.
 //!
 //! ```
 //! use std::time::Instant;
@@ -135,7 +136,8 @@
 //! - A success is [acknowledged](Completion::Acknowledged) or [observed](Completion::Observed), and
 //!   says which. A refusal that reached the client is never turned into a success.
 //! - Whatever must survive a restart is [saved](Duty::Save) before anything else is sent.
-//! - Everything is bounded: attempts, redirects, requests without progress, waits.
+//! - Everything is bounded: attempts, redirects, requests without progress, waits, and, where the
+//!   machine is polled while it is out, every exchange.
 //! - What the caller's [headers](Config::headers) say goes to the caller's own origin alone, and
 //!   nothing is ever sent in the clear that began on https.
 
@@ -168,7 +170,7 @@ mod verdict;
 mod wire;
 
 pub use algorithm::Algorithm;
-pub use call::{Concatenate, Create, Discover, Inspect, Inspected, Role, Terminate};
+pub use call::{Concatenate, Create, Discover, Inspect, Inspected, Role, Terminate, Terminated};
 pub use capabilities::{Capabilities, Extension};
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use config::{

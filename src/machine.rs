@@ -78,11 +78,19 @@ pub enum Output<T> {
 
 /// One thing to carry out.
 ///
+/// With a [`Config`](crate::Config) as it is by default, and a known length, only
+/// [`Exchange`](Self::Exchange) and [`Save`](Self::Save) come: [`Digest`](Self::Digest) needs
+/// [`checksums`](crate::Config::checksums), [`Read`](Self::Read) a length of `None`, and
+/// [`Authorize`](Self::Authorize) [`authorize`](crate::Config::authorize).
+///
 /// Exhaustive on purpose: a driver that does not know a duty could not answer it.
 pub enum Duty {
     /// Send the request with this range of the source as its body and bring the answer.
     ///
-    /// No redirect is followed, nothing is retried, nothing decoded, and no status is an error.
+    /// The fields go out as they are, `Content-Length` among them; an empty range is no body. No
+    /// redirect is followed, nothing is retried, nothing decoded, and no status is an error. What blocks
+    /// while it goes on must itself keep the limits in [`Terms`]: the machine can end it only where it
+    /// is polled meanwhile.
     Exchange(Request<Body>, Terms),
     /// Digest this range of the source; answered by [`Answer::Digest`].
     Digest {

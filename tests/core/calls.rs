@@ -308,12 +308,13 @@ fn a_creation_of_its_own_is_judged_like_an_uploads() {
 // D1; §4, 33.
 #[test]
 fn what_is_not_there_is_deleted() {
-    for status in [200, 204, 404, 410] {
-        terminate()
+    for (status, existed) in [(200, true), (204, true), (404, false), (410, false)] {
+        let done = terminate()
             .asks("DELETE", URL)
             .with("tus-resumable", "1.0.0")
             .answers(status, &[])
             .succeeds();
+        assert_eq!(done.existed, existed, "{status}");
     }
     let told = terminate().answers(307, &[("location", "/b")]);
     told.asks("DELETE", "http://example.org/b");
@@ -330,11 +331,12 @@ fn a_deletion_is_repeated() {
             .succeeds();
     }
     // Whether it was heard is soon known.
-    terminate()
+    let done = terminate()
         .loses()
         .asks("DELETE", URL)
         .answers(404, &[])
         .succeeds();
+    assert!(done.existed, "it may have been this one");
     let told = terminate().times_out().asks("DELETE", URL);
     assert_eq!(
         told.count(|event| matches!(

@@ -174,7 +174,7 @@ fn a_refusal_ends_it_and_says_what_to_do() {
         (401, Some(Hint::Credentials)),
         (403, Some(Hint::Permission)),
         (404, Some(Hint::Endpoint)),
-        (405, Some(Hint::Method)),
+        (405, Some(Hint::Endpoint)),
         (407, Some(Hint::Proxy)),
         (409, None),
         (410, Some(Hint::Endpoint)),

@@ -59,7 +59,8 @@ pub(crate) struct Upload {
     #[arg(long)]
     pub(crate) concat: bool,
     /// Send the file in so many parts at the same time, which the server then joins; in fewer where they
-    /// would be shorter than 8 MiB. With --concat: so many of the files at the same time [default: 3]
+    /// would be shorter than 8 MiB. Without it a file is sent whole. With --concat: so many of the files
+    /// at the same time, 3 by default
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) parallel: Option<u32>,
     /// Have the server compare a checksum of each request's bytes: the first of these that it has, of
@@ -155,7 +156,8 @@ pub(crate) struct Connection {
     /// after a time; 0: at the first
     #[arg(long, value_name = "N")]
     pub(crate) retries: Option<u32>,
-    /// Give up after this long without progress [default: 900 for uploads, 60 for all else]
+    /// Give up when attempts have failed for this long without progress; one under way is not cut short
+    /// [default: 900 for uploads, 60 for all else]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) give_up_after: Option<Duration>,
     /// How long a connection may take to come about [default: 30]
@@ -194,6 +196,17 @@ impl Upload {
     /// What is uploaded, if what was said of it can be.
     pub(crate) fn what(&self) -> Result<What<'_>, Failure> {
         let stdin = Path::new("-");
+        let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
+        let swapped = self.files.iter().filter_map(|file| file.to_str());
+        if let (false, Some(url)) = (
+            is_url(&self.endpoint),
+            swapped.into_iter().find(|f| is_url(f)),
+        ) {
+            return Err(Failure::usage(format_args!(
+                "the endpoint comes first: tus upload {url} {}",
+                self.endpoint
+            )));
+        }
         let wrong = |what: &str| Err(Failure::usage(what));
         match &self.files[..] {
             [only] if only == stdin && !self.concat => {
@@ -301,7 +314,10 @@ impl Connection {
 
 /// The name of a checksum that can be computed here.
 fn checksum(name: &str) -> Result<Algorithm, String> {
-    let known = ALGORITHMS.iter().find(|known| known.as_str() == name);
+    let known = ALGORITHMS.iter();
+    let known = known
+        .clone()
+        .find(|known| known.as_str().eq_ignore_ascii_case(name));
     known.cloned().ok_or_else(|| {
         let names: Vec<_> = ALGORITHMS.iter().map(Algorithm::as_str).collect();
         format!(

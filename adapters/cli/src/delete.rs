@@ -12,7 +12,7 @@ pub(crate) fn run(args: &Delete) -> Result<(), Failure> {
     let reporter = Reporter::new(None, args.connection.quiet, true);
     let canceller = Canceller::new();
     signals::watch(canceller.clone(), reporter.clone())?;
-    client::new(&args.connection)?
+    let terminated = client::new(&args.connection)?
         .terminate(&args.url)
         .config(|config| {
             config.headers = headers;
@@ -23,6 +23,10 @@ pub(crate) fn run(args: &Delete) -> Result<(), Failure> {
         .canceller(canceller)
         .send()
         .map_err(|error| Failure::of(&error))?;
-    reporter.notice("deleted: the server does not have it any more");
+    reporter.notice(if terminated.existed {
+        "deleted: the server does not have it any more"
+    } else {
+        "nothing to delete: the server has no upload at this URL; check it if you expected one"
+    });
     Ok(())
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tus_proto::{
     Algorithm, Authorize, Body, Capabilities, Checkpoint, Config, Date, Discover, Event, Inspect,
-    Inspected, Machine, Misuse, Op, Parallel, Terminate, Terms, Upload, Uploaded,
+    Inspected, Machine, Misuse, Op, Parallel, Terminate, Terminated, Terms, Upload, Uploaded,
 };
 
 use crate::run::{Challenge, Options, run};
@@ -420,7 +420,7 @@ impl TerminateCall<'_> {
     /// # Errors
     ///
     /// Where the server or the caller ends it.
-    pub fn send(mut self) -> Result<(), Error> {
+    pub fn send(mut self) -> Result<Terminated, Error> {
         self.check()?;
         self.discover(Op::Terminate, None)?;
         let machine = Terminate::new(self.target.url(), &self.config)?;

@@ -17,9 +17,10 @@
 //! renewed in mid-upload:
 //!
 //! ```no_run
-//! # use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
-//! use tus_proto::Algorithm;
+//! # use tus_ureq::http::HeaderValue;
 //! use tus_ureq::driver::{FileSource, StreamSource};
+//! use tus_ureq::http::{HeaderMap, header::AUTHORIZATION};
+//! use tus_ureq::proto::Algorithm;
 //!
 //! # let endpoint = "https://example.org/files/";
 //! # fn token() -> HeaderValue { HeaderValue::from_static("Bearer x") }
@@ -93,7 +94,9 @@ use tus_driver::{
 use tus_proto::{Body, Failure, Terms};
 use ureq::Agent;
 
+pub use http;
 pub use tus_driver as driver;
+pub use tus_proto as proto;
 pub use ureq;
 
 /// Uploads over ureq. Clones share their connections, and what they know of servers.

@@ -252,8 +252,8 @@ fn endpoints_that_refuse() {
         (400, "400"),
         (401, "--header"),
         (403, "--header"),
-        (404, "check the URL"),
-        (405, "method"),
+        (404, "check that it is"),
+        (405, "check that it is"),
         (410, "410"),
         (412, "version"),
         (413, "larger than"),
@@ -545,6 +545,10 @@ fn command_lines_that_mean_nothing() {
         assert_eq!(ran.status, Some(2), "{args:?}: {ran:#?}");
         assert!(!ran.stderr.contains("panicked") && !ran.stderr.is_empty());
     }
+    let ran = place.run(["upload", "a.bin", "http://localhost/files/"]);
+    assert_eq!(ran.status, Some(2), "{ran:#?}");
+    let right = "the endpoint comes first: tus upload http://localhost/files/ a.bin";
+    assert!(ran.stderr.contains(right), "{ran:#?}");
     let help = place.run(["--help"]);
     assert_eq!(help.status, Some(0));
     assert!(help.stdout.contains("130  interrupted"));
@@ -813,7 +817,7 @@ fn info_of_what_is_no_upload() {
         "not there",
         &place.run(["info", "-q", &server.url("/files/none")]),
         4,
-        "any more",
+        "no upload at this URL",
     );
     server.server().quirks_mut().push(Quirk::LoginPage);
     let target = server.server().place(10, 5);
