@@ -33,6 +33,8 @@ pub(crate) struct Resource {
     /// What this run's requests can have brought it to; `None`: earlier runs may have sent more.
     pub(crate) reach: Option<u64>,
     pub(crate) ghost: Ghost,
+    /// A request of this run that would have completed it ended unanswered, and may still arrive.
+    pub(crate) late: bool,
     pub(crate) expires: Option<Date>,
     pub(crate) ending: Ending,
     pub(crate) absence: Absence,
@@ -74,6 +76,7 @@ impl Resource {
             highest: 0,
             reach: None,
             ghost: Ghost::Whole,
+            late: false,
             expires: None,
             ending: Ending::Open,
             absence: Absence::default(),
@@ -129,6 +132,13 @@ impl Resource {
             *before = (*before).max(reach);
         }
         match fate {
+            Fate::Acknowledged => self.late = false,
+            Fate::Unanswered => {
+                self.late |= Some(flight.body.end) == self.length && flight.handed_over();
+            }
+            Fate::Unprocessed | Fate::Refused => (),
+        }
+        match fate {
             Fate::Unprocessed => (),
             Fate::Unanswered if Some(reach) >= self.length && self.length.is_some() => {
                 self.ghost = Ghost::Whole;
@@ -155,7 +165,8 @@ impl Resource {
     /// Whether it may have been completed, and moved away, by the time that it is gone.
     /// `now`: the time by the server's clock, or by the caller's.
     pub(crate) fn may_be_complete(&self, now: Option<Date>) -> bool {
-        matches!(self.ending, Ending::Unsettled | Ending::Acknowledged) && !self.expired(now)
+        let open = matches!(self.ending, Ending::Unsettled | Ending::Acknowledged);
+        (open || self.late) && !self.expired(now)
     }
 
     /// Whether the server has dropped it by now, if it was not complete.

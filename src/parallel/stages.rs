@@ -191,6 +191,12 @@ impl Parallel {
             (Stage::Join, Ok(joined)) => self.joined(joined),
             (Stage::Join, Err(error)) => {
                 self.forgotten |= matches!(error, Error::Conflict { .. });
+                let refused =
+                    matches!(&error, Error::Rejected { place, .. } if place.op == Op::Concatenate);
+                if refused && self.joins == Joins::Asked {
+                    // Nothing was made of the parts.
+                    self.joins = Joins::No;
+                }
                 self.end_with(Err(error));
             }
             (Stage::Discard, _) => {

@@ -201,3 +201,23 @@ fn a_displaced_completion_leaves_what_was_known() {
         .error();
     assert!(matches!(error, Error::CompletionUnknown { .. }));
 }
+
+// The rest of a request may arrive after a HEAD that did not see it, and complete the upload.
+#[test]
+fn what_a_late_rest_may_have_completed_is_not_made_anew() {
+    let tus = [("tus-resumable", "1.0.0")];
+    for status in [409, 404] {
+        let told = Scenario::created(9).sent(9).loses().finds(4).appends(4..9);
+        let told = told.sent(5).answers(status, &tus).probes();
+        let error = told.answers(404, &tus).error();
+        assert!(
+            matches!(error, Error::CompletionUnknown { .. }),
+            "{error:?}"
+        );
+    }
+    // An answered request has settled what came before it.
+    let told = Scenario::created_with(9, |config| config.request_size = Some(9));
+    let told = told.sent(9).loses().finds(4).appends(4..9).confirms(6);
+    let told = told.appends(6..9).sent(1).answers(409, &tus).probes();
+    told.answers(404, &tus).asks("POST", ENDPOINT);
+}

@@ -796,3 +796,16 @@ fn a_run_that_goes_on_in_doubt_says_so() {
     let done = verified(story).joins(&[1, 2]).joined().succeeds();
     assert_eq!(done.url.expose(), WHOLE);
 }
+
+// What was refused was not begun: a part that is gone in a later run is made anew.
+#[test]
+fn a_refused_concatenation_leaves_no_doubt() {
+    for status in [403, 413, 431, 507] {
+        let (error, story) = asked().answers(0, status, &[]).ends();
+        assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+        let story = Several::resume(&story.checkpoint());
+        assert_eq!(orphans(&story), 0, "{status}");
+        let story = story.out(&[1, 2]).answers(1, 410, &[]);
+        story.asks(1, "POST", crate::scenario::ENDPOINT);
+    }
+}

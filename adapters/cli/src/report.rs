@@ -246,7 +246,7 @@ fn words(event: &Event) -> Option<String> {
             format!("{gone} is no longer on the server; sending everything anew")
         }
         Event::Orphaned => {
-            "it is unknown whether the server made the upload: an empty one may be left there"
+            "it is unknown whether the server made an upload of this: one may be left there, empty or not"
                 .into()
         }
         Event::Joining { parts } => format!("all is there; joining the {parts} parts"),

@@ -95,7 +95,8 @@ impl Client {
         let servers = self.servers();
         let known = servers
             .iter()
-            .find(|(endpoint, known)| url.starts_with(&**endpoint) && now < known.until);
+            .filter(|(endpoint, known)| now < known.until && lies_under(url, endpoint))
+            .max_by_key(|(endpoint, _)| endpoint.len());
         if let Some((_, known)) = known {
             config.server.clone_from(&known.server);
         }
@@ -120,8 +121,39 @@ impl Client {
     }
 }
 
+/// Whether this URL is the endpoint, or one of those that it makes.
+fn lies_under(url: &str, endpoint: &str) -> bool {
+    url.strip_prefix(endpoint).is_some_and(|rest| {
+        rest.is_empty() || endpoint.ends_with('/') || rest.starts_with(['/', '?'])
+    })
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_lies_under_its_endpoint() {
+        let endpoint = "https://h.test/files";
+        for url in ["", "/", "/1", "/a/b", "?key=1"] {
+            assert!(lies_under(&format!("{endpoint}{url}"), endpoint), "{url}");
+        }
+        assert!(lies_under(
+            "https://h.test/files/1",
+            "https://h.test/files/"
+        ));
+        for (url, endpoint) in [
+            ("https://h.test/files-big/", endpoint),
+            ("https://h.test.evil/1", "https://h.test"),
+            ("https://h.test/", endpoint),
+        ] {
+            assert!(!lies_under(url, endpoint), "{url}");
+        }
     }
 }

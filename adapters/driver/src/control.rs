@@ -228,8 +228,8 @@ impl Exchange {
 
     /// The answer, as far as it is there, without its body.
     pub(crate) fn head(&self) -> Option<Response<Bytes>> {
-        let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(head.take()?.map(|()| Bytes::new()))
+        let head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(head.clone()?.map(|()| Bytes::new()))
     }
 
     /// The source failed: that overrules what the transport makes of it.

@@ -437,13 +437,16 @@ impl Driver<'_, '_> {
             );
             self.take_count(machine, &mut out);
             out.exchange.stop();
-            if let Some(on_response) = &mut self.options.on_response {
-                on_response(&response, out.op);
-            }
-            machine.handle(
-                self.now(),
-                Input::Answer(out.id, Answer::Response(response)),
-            );
+            let answer = match out.exchange.source_failure() {
+                Some(failure) => Answer::Failed(failure),
+                None => {
+                    if let Some(on_response) = &mut self.options.on_response {
+                        on_response(&response, out.op);
+                    }
+                    Answer::Response(response)
+                }
+            };
+            machine.handle(self.now(), Input::Answer(out.id, answer));
         }
     }
 

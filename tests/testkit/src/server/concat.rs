@@ -1,6 +1,7 @@
 //! Parts and what is made of them (extension "Concatenation").
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 
@@ -46,8 +47,8 @@ impl Server {
         body: Option<u64>,
         new: New,
     ) -> Result<Response<Bytes>, Refusal> {
-        if body != Some(0) {
-            return Err(bad("a final upload has no body"));
+        if body != Some(0) || head.headers.contains_key(CONTENT_TYPE) {
+            return Err(bad("a final upload has no body, and no type of one"));
         }
         for name in [UPLOAD_LENGTH, UPLOAD_DEFER_LENGTH] {
             if head.headers.contains_key(name) {
