@@ -17,6 +17,10 @@ const MISSING_OVER: Duration = Duration::from_secs(30);
 
 /// What is known of the upload on the server.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, and they come in any combination"
+)]
 pub(crate) struct Resource {
     pub(crate) url: UploadUrl,
     /// How many bytes it is to have; `None`: the source has not ended yet.
