@@ -1,5 +1,7 @@
 //! Which parts run, when they are joined, and how it ends.
 
+use std::ops::ControlFlow::{self, Break, Continue};
+
 use crate::joining::{self, Joined};
 use crate::transfer;
 use crate::wire::request::concatenation_list;
@@ -34,52 +36,42 @@ impl Parallel {
         self.start_parts();
         let mut until = None;
         for at in 0..self.parts.len() {
-            if self.parts[at].state != State::Running {
-                continue;
-            }
-            match self.parts[at].lane.poll(self.now) {
-                Output::Wait(tick) => until = earlier(until, tick),
-                Output::Done(result) => {
-                    self.part_ended(at, result);
+            if self.parts[at].state == State::Running {
+                let output = self.parts[at].lane.poll(self.now);
+                let tell = |all: &mut Self, event| all.tell_of_part(at, event);
+                let end = |all: &mut Self, result| all.part_ended(at, result);
+                let Continue(wait) = self.relay(output, tell, end) else {
                     return None;
-                }
-                Output::Begin(id, duty) => {
-                    self.begin(id, duty);
-                    return None;
-                }
-                Output::Stop(id) => {
-                    self.pass_on_stop(id);
-                    return None;
-                }
-                Output::Event(event) => {
-                    self.tell_of_part(at, event);
-                    return None;
-                }
+                };
+                until = earlier(until, wait);
             }
         }
-        match self.whole.poll(self.now) {
-            Output::Wait(tick) => until = earlier(until, tick),
-            Output::Done(result) => {
-                self.whole_ended(result);
-                return None;
-            }
-            Output::Begin(id, duty) => {
-                self.begin(id, duty);
-                return None;
-            }
-            Output::Stop(id) => {
-                self.pass_on_stop(id);
-                return None;
-            }
-            Output::Event(event) => {
-                self.tell_of_whole(event);
-                return None;
-            }
-        }
+        let output = self.whole.poll(self.now);
+        let Continue(wait) = self.relay(output, Self::tell_of_whole, Self::whole_ended) else {
+            return None;
+        };
+        until = earlier(until, wait);
         if self.save() || self.turn() {
             return None;
         }
         Some(Output::Wait(until))
+    }
+
+    /// Deals with what a lane wants; gives until when it waits, if it wants nothing.
+    fn relay<T>(
+        &mut self,
+        output: Output<T>,
+        tell: impl FnOnce(&mut Self, Event),
+        end: impl FnOnce(&mut Self, Result<T, Error>),
+    ) -> ControlFlow<(), Option<Tick>> {
+        match output {
+            Output::Wait(until) => return Continue(until),
+            Output::Done(result) => end(self, result),
+            Output::Begin(id, duty) => self.begin(id, duty),
+            Output::Stop(id) => self.pass_on_stop(id),
+            Output::Event(event) => tell(self, event),
+        }
+        Break(())
     }
 
     /// Begins as many parts as may run.

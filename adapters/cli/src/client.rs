@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use tus_driver::{Call, Canceller};
 use tus_ureq::Client;
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::args::Connection;
 use crate::exit::{Failure, Status};
-use crate::report::say;
+use crate::report::{Reporter, say};
+use crate::{PATIENCE, signals};
 
 const AGENT: &str = concat!("tus/", env!("CARGO_PKG_VERSION"));
 
@@ -28,6 +30,25 @@ pub(crate) fn new(args: &Connection) -> Result<Client, Failure> {
         .user_agent(AGENT)
         .build();
     Ok(Client::with_config(config))
+}
+
+/// A call with what every one has, uploads aside, which have more: it hears of Ctrl-C, and tells what
+/// happens.
+pub(crate) fn settle<'a, K>(
+    call: Call<'a, K>,
+    connection: &Connection,
+    reporter: &'a Reporter,
+) -> Result<Call<'a, K>, Failure> {
+    let headers = connection.headers()?;
+    let canceller = Canceller::new();
+    signals::watch(canceller.clone(), reporter.clone())?;
+    Ok(call
+        .config(|config| {
+            config.headers = headers;
+            connection.configure(config, PATIENCE);
+        })
+        .on_event(|event| reporter.event(event))
+        .canceller(canceller))
 }
 
 /// A client for servers of this process: no proxy that the environment names has a part in it.

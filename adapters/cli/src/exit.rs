@@ -154,6 +154,12 @@ impl Failure {
                 format_args!("{error} (--try-unoffered asks for it all the same)"),
             ),
             Error::Misuse(_) | Error::Header(_) => Self::usage(error),
+            Error::Source { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                Self::new(
+                    Status::File,
+                    format_args!("{error} (tus upload ENDPOINT - < FILE streams it)"),
+                )
+            }
             Error::Source { .. } => Self::new(Status::File, error),
             Error::Store(StoreError::Damaged { .. } | StoreError::Mistaken { .. }) => Self::new(
                 Status::Checkpoint,

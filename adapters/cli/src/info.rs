@@ -3,28 +3,18 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
-use tus_driver::Canceller;
 use tus_proto::{Inspected, Metadata, Role};
 
 use crate::args::Info;
 use crate::exit::Failure;
 use crate::report::{Reporter, say};
 use crate::text::{Table, rfc3339};
-use crate::{PATIENCE, client, output, signals};
+use crate::{client, output};
 
 pub(crate) fn run(args: &Info) -> Result<(), Failure> {
-    let headers = args.connection.headers()?;
     let reporter = Reporter::new(None, args.connection.quiet, true);
-    let canceller = Canceller::new();
-    signals::watch(canceller.clone(), reporter.clone())?;
-    let inspected = client::new(&args.connection)?
-        .inspect(&args.url)
-        .config(|config| {
-            config.headers = headers;
-            args.connection.configure(config, PATIENCE);
-        })
-        .on_event(|event| reporter.event(event))
-        .canceller(canceller)
+    let call = client::new(&args.connection)?.inspect(&args.url);
+    let inspected = client::settle(call, &args.connection, &reporter)?
         .send()
         .map_err(|error| Failure::of(&error))?;
     if let Err(error) = &inspected.metadata {

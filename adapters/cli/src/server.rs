@@ -1,28 +1,18 @@
 //! `tus server`: what a server can do.
 
 use serde_json::json;
-use tus_driver::Canceller;
 use tus_proto::{Algorithm, Capabilities};
 
 use crate::args::Server;
 use crate::exit::Failure;
 use crate::report::Reporter;
 use crate::text::Table;
-use crate::{PATIENCE, client, output, signals};
+use crate::{client, output};
 
 pub(crate) fn run(args: &Server) -> Result<(), Failure> {
-    let headers = args.connection.headers()?;
     let reporter = Reporter::new(None, args.connection.quiet, true);
-    let canceller = Canceller::new();
-    signals::watch(canceller.clone(), reporter.clone())?;
-    let server = client::new(&args.connection)?
-        .discover(&args.endpoint)
-        .config(|config| {
-            config.headers = headers;
-            args.connection.configure(config, PATIENCE);
-        })
-        .on_event(|event| reporter.event(event))
-        .canceller(canceller)
+    let call = client::new(&args.connection)?.discover(&args.endpoint);
+    let server = client::settle(call, &args.connection, &reporter)?
         .send()
         .map_err(|error| Failure::of(&error))?;
     let said = Said::of(server.unwrap_or_default());

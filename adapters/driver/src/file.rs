@@ -109,7 +109,7 @@ fn regular(metadata: &Metadata) -> io::Result<()> {
 fn unsized_file() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,
-        "it is not a regular file, so its length is not known; send it as a stream (tus upload: as stdin, -), or copy it to one first",
+        "it is not a regular file, so its length is not known; send it as a stream, or copy it to one first",
     )
 }
 

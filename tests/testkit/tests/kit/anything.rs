@@ -216,8 +216,8 @@ fn no_quirk_makes_the_server_panic_or_forget() {
             ..Options::default()
         });
         let mut open = Vec::new();
-        for now in 0..100 {
-            server.set_now(now);
+        for second in 0..100 {
+            server.set_now(second);
             let request = chance.request(&uploads(&server));
             if chance.one_in(3) {
                 let (head, body) = request.into_parts();
