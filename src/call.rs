@@ -105,7 +105,8 @@ impl Discover {
                 let goes_along = 1..=config
                     .creation_body
                     .min(config.most(false).unwrap_or(u64::MAX));
-                needs_checksum || config.partial || goes_along.contains(&length)
+                let goes_along = !config.stream && goes_along.contains(&length);
+                needs_checksum || config.partial || goes_along
             }
             (Op::Append, _) => needs_checksum,
             _ => false,

@@ -51,7 +51,7 @@ pub struct Config {
     pub try_unoffered: bool,
     /// The most bytes that one request carries. Where it is `None`: all that remain, as
     /// [the specification advises](https://tus.io/protocols/resumable-upload#patch), but 8 MiB with
-    /// checksums or a source of unknown length. A thousand requests that bring less than 64 KiB in
+    /// checksums or a source that is read as it comes. A thousand requests that bring less than 64 KiB in
     /// sum end the upload, so less than 66 is of no use.
     pub request_size: Option<u64>,
     /// The fewest bytes that one request carries, but for the last one; some hosts insist.
@@ -67,6 +67,11 @@ pub struct Config {
     /// ([`Expect: 100-continue`](https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1)), where the
     /// transport can.
     pub expect_continue: bool,
+    /// Whether the source is read as it comes, though its length is known: the machine asks for its
+    /// bytes before it sends them ([`Duty::Read`](crate::Duty::Read)), as it does where the length is
+    /// not known. A source that proves shorter or longer ends the upload
+    /// ([`Error::Source`](crate::Error::Source)). Such an upload is not in parts.
+    pub stream: bool,
     /// The checksums to send with the bytes, the most wanted first; none where it is empty
     /// ([Checksum](https://tus.io/protocols/resumable-upload#checksum)). The first that the server
     /// offers is used; if it is not known what it offers, SHA-1 if it is among them, else the first.
@@ -116,6 +121,7 @@ impl Default for Config {
             request_multiple: None,
             creation_body: 1 << 20,
             expect_continue: false,
+            stream: false,
             checksums: Vec::new(),
             trailers: false,
             partial: false,

@@ -340,8 +340,8 @@ pub enum Error {
         /// Why it must not be used.
         refusal: Refusal,
     },
-    /// Something else writes to this upload. Its checkpoint is forgotten.
-    #[error("{place}: {conflict}: something else writes to this upload; start a new one")]
+    /// Something else writes to this upload, or it is another source's. Its checkpoint is forgotten.
+    #[error("{place}: {conflict}: {}", Stranger(conflict))]
     Conflict {
         /// Where.
         place: Box<Place>,
@@ -462,6 +462,20 @@ impl fmt::Display for Missing {
         f.write_str(match self.0 {
             Op::Inspect => "the server has no upload at this URL",
             _ => "the server does not have this upload any more; start it anew",
+        })
+    }
+}
+
+struct Stranger<'a>(&'a Conflict);
+
+impl fmt::Display for Stranger<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Conflict::Length { .. } => {
+                "it is another source's upload, or the source is not given from its first byte on; \
+                 start a new one"
+            }
+            Conflict::Offset { .. } => "something else writes to this upload; start a new one",
         })
     }
 }

@@ -7,8 +7,8 @@
 //! runs in any runtime and over any HTTP stack, and the same inputs give the same outputs, byte for
 //! byte.
 //!
-//! Whoever wants an upload and not a transport takes one of the adapters: `tus-ureq`, or the `tus`
-//! command. The machines are:
+//! Whoever wants an upload and not a transport takes one of the adapters, `tus-ureq`, `tus-hyper` or
+//! `tus-reqwest`, or the `tus` command. The machines are:
 //!
 //! | | |
 //! |---|---|
@@ -131,8 +131,9 @@
 //!
 //! # What holds
 //!
-//! - The server ends with exactly the source's bytes, or the caller gets an error. After a lost
-//!   exchange only the server's own word counts, so a `HEAD` comes before the next byte.
+//! - The server ends with exactly the source's bytes, or the caller gets an error; where an upload that
+//!   exists is [gone on with](Upload::append), the caller vouches for the bytes that are there. After a
+//!   lost exchange only the server's own word counts, so a `HEAD` comes before the next byte.
 //! - A success is [acknowledged](Completion::Acknowledged) or [observed](Completion::Observed), and
 //!   says which. A refusal that reached the client is never turned into a success.
 //! - Whatever must survive a restart is [saved](Duty::Save) before anything else is sent.

@@ -80,8 +80,9 @@ pub enum Output<T> {
 ///
 /// With a [`Config`](crate::Config) as it is by default, and a known length, only
 /// [`Exchange`](Self::Exchange) and [`Save`](Self::Save) come: [`Digest`](Self::Digest) needs
-/// [`checksums`](crate::Config::checksums), [`Read`](Self::Read) a length of `None`, and
-/// [`Authorize`](Self::Authorize) [`authorize`](crate::Config::authorize).
+/// [`checksums`](crate::Config::checksums), [`Read`](Self::Read) a length of `None` or
+/// [`stream`](crate::Config::stream), and [`Authorize`](Self::Authorize)
+/// [`authorize`](crate::Config::authorize).
 ///
 /// Exhaustive on purpose: a driver that does not know a duty could not answer it.
 pub enum Duty {
@@ -99,7 +100,7 @@ pub enum Duty {
         /// The bytes of the source, by offset.
         range: Range<u64>,
     },
-    /// For a source of unknown length: have the bytes up to `upto` at hand, waiting for them if
+    /// For a source that is read as it comes: have the bytes up to `upto` at hand, waiting for them if
     /// need be; answered by [`Answer::Available`].
     Read {
         /// Bytes before this offset will not be asked for again, neither by a request nor for a

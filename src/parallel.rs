@@ -333,6 +333,9 @@ fn begin_part(
     length: u64,
     config: &Config,
 ) -> Result<(Transfer, Option<Refusal>), Misuse> {
+    if config.stream {
+        return Err(Misuse::Uncuttable("its source is read as it comes"));
+    }
     let start_at = Start::Endpoint(start.clone());
     let Some(saved) = saved else {
         let transfer = Transfer::new(start_at, Some(length), config)?;

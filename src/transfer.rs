@@ -19,7 +19,7 @@ use crate::wire::request::{Along, Creation};
 use crate::wire::{request, response};
 use crate::{
     Algorithm, Answer, Body, Cancel, Cause, Checkpoint, Config, Conflict, Duty, Error, Event,
-    Extension, FailureKind, Metadata, Misuse, Op, Place, UploadUrl,
+    Extension, Failure, FailureKind, Metadata, Misuse, Op, Place, UploadUrl,
 };
 
 /// The requests of an upload.
@@ -58,6 +58,8 @@ pub(crate) struct Transfer {
     start: Start,
     /// Bytes of the whole, once the source or the server said it.
     length: Option<u64>,
+    /// What the caller says that it is.
+    declared: Option<u64>,
     /// Whether the server knows the length.
     told: Told,
     creation: Opening,
@@ -121,7 +123,7 @@ struct Owed {
 impl Transfer {
     /// `length`: `None` where the source ends where it ends.
     pub(crate) fn new(start: Start, length: Option<u64>, config: &Config) -> Result<Self, Misuse> {
-        let supply = Supply::new(length.is_none(), config)?;
+        let supply = Supply::new(length.is_none() || config.stream, config)?;
         if matches!(start, Start::Endpoint(_)) {
             if length.is_none() {
                 config.needs(Extension::CreationDeferLength)?;
@@ -131,8 +133,9 @@ impl Transfer {
             }
             config.fits(length.unwrap_or(0))?;
         }
-        let with_bytes =
-            config.offered(Extension::CreationWithUpload) == Some(true) && !supply.has_checksum();
+        let with_bytes = config.offered(Extension::CreationWithUpload) == Some(true)
+            && !supply.has_checksum()
+            && !config.stream;
         let resource = match &start {
             Start::Endpoint(_) => None,
             Start::Upload(url) => Some(Resource::at(UploadUrl::new(url.clone()), length)),
@@ -140,6 +143,7 @@ impl Transfer {
         Ok(Self {
             start,
             length,
+            declared: length,
             told: length.map_or(Told::No, |_| Told::Yes),
             creation: Opening {
                 metadata: config.metadata.clone(),
@@ -311,11 +315,13 @@ impl Transfer {
         confirmed
     }
 
-    /// Whether the server has all there is, and knows it. Of an upload that this run made, nobody but
-    /// its source can say where it ends.
+    /// Whether the server has all there is, and knows it. Of an upload that this run made, and whose
+    /// length it was not told of, nobody but its source can say where it ends.
     fn is_whole(&self, offset: u64) -> bool {
         let is_ours = |resource: &Resource| resource.reach.is_some();
-        let foretold = self.supply.is_open() && self.resource.as_ref().is_some_and(is_ours);
+        let foretold = self.declared.is_none()
+            && self.supply.is_open()
+            && self.resource.as_ref().is_some_and(is_ours);
         self.length == Some(offset) && self.told == Told::Yes && !foretold
     }
 
@@ -387,6 +393,8 @@ impl Story for Transfer {
     fn prepare(&mut self, step: Step) -> Option<Duty> {
         match step {
             Step::Append => self.supply.prepare(self.offset(), self.length),
+            // It is complete when it is created: that there is nothing to read is to be known before.
+            Step::Create if self.length == Some(0) => self.supply.prepare(0, self.length),
             Step::Create | Step::Probe | Step::Terminate => None,
         }
     }
@@ -405,6 +413,20 @@ impl Story for Transfer {
             Err(Shortage::Conflict(_)) if self.resumed => {
                 let place = self.place(line, step.op());
                 Phase::failure(Error::SourceChanged { place })
+            }
+            // Nor is it anybody's that the source does not fit what the caller said of it.
+            Err(Shortage::Conflict(Conflict::Length {
+                server,
+                source_length,
+            })) if self.declared.is_some() => {
+                let words = if source_length < server {
+                    format!("it ends at byte {source_length}, before byte {server}")
+                } else {
+                    format!("it has more than the {server} bytes that it was to have")
+                };
+                let place = self.place(line, step.op());
+                let failure = Failure::new(FailureKind::Source, words);
+                Phase::failure(Error::Source { place, failure })
             }
             Err(Shortage::Conflict(conflict)) => self.conflict(line, step.op(), conflict),
             Err(Shortage::Failed(failure)) => {

@@ -54,7 +54,7 @@ impl Transfer {
         self.resource = None;
         if self.supply.is_open() {
             // What the old one was to have is not what this source has to have.
-            self.length = None;
+            self.length = self.declared;
         }
         self.told = self.length.map_or(Told::No, |_| Told::Yes);
         self.owed = Owed::default();

@@ -210,6 +210,8 @@ fn it_pays_to_ask_only_where_the_answer_matters() {
     assert!(pays(Op::Create, Some(mib + 1), &partial));
     let bodiless = |config: &mut Config| config.creation_body = 0;
     assert!(!pays(Op::Create, Some(9), &bodiless));
+    let stream = |config: &mut Config| config.stream = true;
+    assert!(!pays(Op::Create, Some(9), &stream));
     let small = |config: &mut Config| config.request_size = Some(8);
     assert!(!pays(Op::Create, Some(9), &small));
     assert!(pays(Op::Create, Some(8), &small));

@@ -112,7 +112,7 @@ fn check(world: &World, end: &End) {
 fn over_a_bad_line_the_server_ends_with_the_sources_bytes() {
     let (mut requests, mut kills, mut cancels) = (0, 0, 0);
     let (mut unfinished, mut unknown, mut terminated, mut mismatches) = (0, 0, 0, 0);
-    let mut kinds = [0; 7];
+    let mut kinds = [0; 8];
     let mut failed = Vec::new();
     let aloud = seeds().count() == 1;
     for seed in seeds() {

@@ -953,3 +953,90 @@ fn an_empty_end_is_redirected_as_it_is() {
         .confirms(8)
         .succeeds();
 }
+
+/// A stream of thirteen bytes, which says so.
+fn measured() -> Scenario<Upload> {
+    Scenario::created_with(13, |config| {
+        eights(config);
+        config.stream = true;
+    })
+}
+
+#[test]
+fn a_stream_of_known_length_is_created_with_it_and_read_as_it_comes() {
+    measured()
+        .reads(0, 8)
+        .available(8, false)
+        .appends(0..8)
+        .without("upload-length")
+        .confirms(8)
+        .reads(8, 14)
+        .available(13, true)
+        .appends(8..13)
+        .without("upload-length")
+        .confirms(13)
+        .succeeds();
+}
+
+#[test]
+fn a_stream_of_known_length_carries_no_bytes_at_its_creation() {
+    let told = Scenario::create_with(5, |config| {
+        let mut server = tus_proto::Capabilities::default();
+        server.extensions = Some(vec!["creation-with-upload".to_owned()]);
+        config.server = Some(server);
+        config.stream = true;
+    });
+    told.asks("POST", ENDPOINT).with("content-length", "0");
+}
+
+// N3: its length was told.
+#[test]
+fn an_empty_stream_of_known_length_is_complete_at_its_creation() {
+    Scenario::create_with(0, |config| config.stream = true)
+        .reads(0, 1)
+        .available(0, true)
+        .asks("POST", ENDPOINT)
+        .with("upload-length", "0")
+        .answers(201, &[("location", URL)])
+        .succeeds();
+}
+
+#[test]
+fn a_stream_that_says_it_is_empty_and_is_not_is_a_bad_source() {
+    let told = Scenario::create_with(0, |config| config.stream = true);
+    let error = told.reads(0, 1).available(1, false).error();
+    assert!(matches!(error, Error::Source { .. }), "{error:?}");
+}
+
+// §4, 19.
+#[test]
+fn a_stream_that_is_not_as_long_as_it_said_is_a_bad_source() {
+    for (upto, end, words) in [
+        (12, true, "it ends at byte 12, before byte 13"),
+        (14, false, "more than the 13 bytes"),
+    ] {
+        let told = measured().available(8, false).confirms(8).reads(8, 14);
+        let told = told.available(upto, end);
+        assert!(told.saves.last().is_some_and(Option::is_some), "it is kept");
+        match told.error() {
+            Error::Source { failure, .. } => assert!(failure.message.contains(words), "{failure}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_known_length_that_is_gone_is_made_anew_with_its_length() {
+    let told = measured().available(8, false).fails(FailureKind::Lost);
+    told.probes()
+        .answers(410, &[])
+        .asks("POST", ENDPOINT)
+        .with("upload-length", "13");
+}
+
+#[test]
+fn a_stream_of_known_length_is_not_cut_into_parts() {
+    let config = crate::scenario::config(|config| config.stream = true);
+    let made = tus_proto::Parallel::join(ENDPOINT, &[5, 5], &config);
+    assert!(matches!(made, Err(tus_proto::Misuse::Uncuttable(_))));
+}

@@ -30,18 +30,21 @@ pub enum Kind {
     Trailers,
     Stream,
     StreamChecksums,
+    /// A stream whose length is known.
+    Measured,
     Parts,
 }
 
 impl Kind {
     /// Parts have more to go wrong.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Plain,
         Self::FirstBytes,
         Self::Checksums,
         Self::Trailers,
         Self::Stream,
         Self::StreamChecksums,
+        Self::Measured,
         Self::Parts,
         Self::Parts,
     ];
@@ -80,7 +83,7 @@ impl Kind {
             Quirk::MovesCompleted,
         ];
         habits.extend(match self {
-            Self::Plain => vec![],
+            Self::Plain | Self::Measured => vec![],
             Self::FirstBytes => vec![
                 Quirk::IgnoresCreationBody,
                 Quirk::CreateWithoutOffset,
@@ -248,6 +251,7 @@ impl World {
             config.checksums = names.to_vec();
             config.trailers = self.kind == Kind::Trailers;
         }
+        config.stream = self.kind == Kind::Measured;
         if self.kind != Kind::Plain {
             let mut server = Capabilities::default();
             let with_bytes = self.kind == Kind::FirstBytes || self.random.below(3) == 0;
@@ -274,6 +278,9 @@ impl World {
     fn bytes(&self, range: &Body) -> Bytes {
         let dropped = !range.is_empty() && range.start < self.kept;
         assert!(!dropped, "these bytes were dropped");
+        let is_read = self.kind.is_stream() || self.kind == Kind::Measured;
+        let ahead = is_read && !range.is_empty() && range.end > self.read;
+        assert!(!ahead, "these bytes were not read yet");
         self.source.slice(upto(range.start)..upto(range.end))
     }
 
