@@ -6,7 +6,7 @@ use std::{env, io};
 
 use etcetera::BaseStrategy as _;
 use http::HeaderMap;
-use tus_driver::{Call, Canceller, Error, FileSource, Source, Store, StreamSource, Uploading};
+use tus_driver::{Call, Canceller, Error, FileSource, ReaderSource, Source, Store, Uploading};
 use tus_proto::Metadata;
 
 use crate::args::{Upload, What};
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
     let result = match what {
         What::Stdin => {
             let upload = setting.bring_to(client.upload(endpoint));
-            upload.send(StreamSource::new(io::stdin()))
+            upload.send(ReaderSource::new(io::stdin()))
         }
         What::Joined(_) => setting.bring_to(client.upload_many(endpoint, files)).send(),
         What::File(_) => {

@@ -1,8 +1,12 @@
 //! What callers ask for, over whatever transport.
 
+#![expect(private_bounds, reason = "only methods that are private have them")]
+
 use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::future::ready;
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,15 +17,20 @@ use tus_proto::{
     Inspected, Machine, Misuse, Op, Parallel, Terminate, Terminated, Terms, Upload, Uploaded,
 };
 
-use crate::run::{Challenge, Options, run};
+#[cfg(feature = "async")]
+use crate::Async;
+use crate::run::{Challenge, OnChallenge, Options};
+use crate::stack::Stack;
+use crate::threads::now;
 use crate::{
-    ALGORITHMS, Canceller, Client, Entry, Error, IntoSource, Many, Source, Store, StoreError,
+    ALGORITHMS, Blocking, Canceller, ClientOver, Entry, Error, IntoSource, Many, Source, Store,
+    StoreError,
 };
 
-/// Something that is about to be done; adapters make it. `K` is what.
+/// Something that is about to be done; adapters make it. `K` is what, `T` the kind of transport.
 #[must_use = "nothing is sent before `send`"]
-pub struct Call<'a, K> {
-    client: Client,
+pub struct Call<'a, K, T = Blocking> {
+    client: ClientOver<T>,
     target: Target,
     config: Config,
     wrong: Option<Error>,
@@ -30,15 +39,15 @@ pub struct Call<'a, K> {
 }
 
 /// An upload, about to be made: `client.upload(endpoint)`, `client.append(url)`.
-pub type UploadCall<'a> = Call<'a, Uploading<()>>;
+pub type UploadCall<'a, T = Blocking> = Call<'a, Uploading<()>, T>;
 /// An upload of several sources, about to be made: `client.upload_many(endpoint, sources)`.
-pub type UploadManyCall<'a> = Call<'a, Uploading<Result<Many, Error>>>;
+pub type UploadManyCall<'a, T = Blocking> = Call<'a, Uploading<Result<Many, Error>>, T>;
 /// A question for what the server knows of an upload: `client.inspect(url)`.
-pub type InspectCall<'a> = Call<'a, Inspecting>;
+pub type InspectCall<'a, T = Blocking> = Call<'a, Inspecting, T>;
 /// The deletion of an upload: `client.terminate(url)`.
-pub type TerminateCall<'a> = Call<'a, Terminating>;
+pub type TerminateCall<'a, T = Blocking> = Call<'a, Terminating, T>;
 /// A question for what a server offers: `client.discover(endpoint)`.
-pub type DiscoverCall<'a> = Call<'a, Discovering>;
+pub type DiscoverCall<'a, T = Blocking> = Call<'a, Discovering, T>;
 
 /// Makes a [`Call`] an upload, of the source `S`.
 #[derive(Debug)]
@@ -78,8 +87,8 @@ impl Target {
     }
 }
 
-impl<'a, K> Call<'a, K> {
-    fn begin(client: Client, target: Target, kind: K) -> Self {
+impl<'a, K, T> Call<'a, K, T> {
+    fn begin(client: ClientOver<T>, target: Target, kind: K) -> Self {
         Self {
             client,
             target,
@@ -115,37 +124,29 @@ impl<'a, K> Call<'a, K> {
         self
     }
 
-    /// Is told of each event, on the thread that calls `send`.
-    pub fn on_event(mut self, on_event: impl FnMut(&Event) + 'a) -> Self {
+    /// Is told of each event, on the thread, or in the task, of `send`.
+    pub fn on_event(mut self, on_event: impl FnMut(&Event) + Send + 'a) -> Self {
         self.options.on_event = Some(Box::new(on_event));
         self
     }
 
     /// Sees each request that goes to the caller's own origin, or one that the caller trusts, before
     /// it goes out, and may change its headers: add a signature, a trace. What the protocol owns of it
-    /// is put back afterwards. It runs on the thread that calls `send`.
-    pub fn on_request(mut self, on_request: impl FnMut(&mut Request<Body>, &Terms) + 'a) -> Self {
+    /// is put back afterwards. It runs on the thread, or in the task, of `send`.
+    pub fn on_request(
+        mut self,
+        on_request: impl FnMut(&mut Request<Body>, &Terms) + Send + 'a,
+    ) -> Self {
         self.options.on_request = Some(Box::new(on_request));
         self
     }
 
-    /// Sees each answer, and what it answers, on the thread that calls `send`.
-    pub fn on_response(mut self, on_response: impl FnMut(&Response<Bytes>, Op) + 'a) -> Self {
-        self.options.on_response = Some(Box::new(on_response));
-        self
-    }
-
-    /// Is asked for fresh credentials when the server answers 401 (or as
-    /// [`Config::authorize`] says): headers for the origin that asks, from then on. `None`: there are
-    /// none, and the refusal stands. Other parts go on meanwhile.
-    pub fn authorize(
+    /// Sees each answer, and what it answers, on the thread, or in the task, of `send`.
+    pub fn on_response(
         mut self,
-        authorize: impl FnMut(&Challenge) -> Option<HeaderMap> + 'a,
+        on_response: impl FnMut(&Response<Bytes>, Op) + Send + 'a,
     ) -> Self {
-        if matches!(self.config.authorize, Authorize::Never) {
-            self.config.authorize = Authorize::OnUnauthorized;
-        }
-        self.options.authorize = Some(Box::new(authorize));
+        self.options.on_response = Some(Box::new(on_response));
         self
     }
 
@@ -155,18 +156,72 @@ impl<'a, K> Call<'a, K> {
         self
     }
 
-    fn run<M: Machine>(
+    /// Takes what gives credentials.
+    fn asking(mut self, authorize: OnChallenge<'a>) -> Self {
+        if matches!(self.config.authorize, Authorize::Never) {
+            self.config.authorize = Authorize::OnUnauthorized;
+        }
+        self.options.authorize = Some(authorize);
+        self
+    }
+}
+
+impl<'a, K> Call<'a, K> {
+    /// Is asked for fresh credentials when the server answers 401 (or as
+    /// [`Config::authorize`] says): headers for the origin that asks, from then on. `None`: there are
+    /// none, and the refusal stands. Other parts go on meanwhile.
+    pub fn authorize(
+        self,
+        mut authorize: impl FnMut(&Challenge) -> Option<HeaderMap> + Send + 'a,
+    ) -> Self {
+        self.asking(Box::new(move |challenge| {
+            Box::pin(ready(authorize(&challenge)))
+        }))
+    }
+}
+
+#[cfg(feature = "async")]
+impl<'a, K> Call<'a, K, Async> {
+    /// Is asked for fresh credentials when the server answers 401 (or as
+    /// [`Config::authorize`] says): headers for the origin that asks, from then on. `None`: there are
+    /// none, and the refusal stands. Other parts go on meanwhile.
+    pub fn authorize<F>(self, mut authorize: impl FnMut(Challenge) -> F + Send + 'a) -> Self
+    where
+        F: Future<Output = Option<HeaderMap>> + Send + 'static,
+    {
+        self.asking(Box::new(move |challenge| Box::pin(authorize(challenge))))
+    }
+}
+
+impl<K, T: Stack> Call<'_, K, T> {
+    async fn run<M: Machine<Success: Send> + Send>(
         &mut self,
         machine: M,
         source: &Arc<dyn Source>,
     ) -> Result<M::Success, Error> {
-        run(machine, &self.client.transport, source, &mut self.options)
+        let stack = &self.client.stack;
+        stack.run(machine, source, &mut self.options).await
     }
 
     /// Drives a machine that needs no source.
-    fn ask<M: Machine>(&mut self, machine: M) -> Result<M::Success, Error> {
+    async fn ask<M: Machine<Success: Send> + Send>(
+        &mut self,
+        machine: M,
+    ) -> Result<M::Success, Error> {
         let nothing: Arc<dyn Source> = Arc::new(Bytes::new());
-        self.run(machine, &nothing)
+        self.run(machine, &nothing).await
+    }
+
+    /// Does this with the entry where waiting is allowed, if there is one.
+    async fn at_entry<R: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Entry) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<Option<R>, Error> {
+        let Some(entry) = self.options.entry.clone() else {
+            return Ok(None);
+        };
+        let done = self.client.stack.apart(move || work(&entry)).await;
+        Ok(Some(done.ok_or(Error::Stuck)??))
     }
 
     /// What the builder was given wrong; else what only now is known.
@@ -187,20 +242,20 @@ impl<'a, K> Call<'a, K> {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
             config.wall_clock = now.map(|now| Date::from_unix_seconds(now.as_secs()));
         }
-        config.trailers |= self.client.transport.sends_trailers();
+        config.trailers |= self.client.stack.has_trailers();
         Ok(())
     }
 
     /// Brings to the configuration what the server offers, where that is known, or can change what is
     /// sent. If it cannot be had, the call goes on without it.
-    fn discover(&mut self, op: Op, length: Option<u64>) -> Result<(), Error> {
+    async fn discover(&mut self, op: Op, length: Option<u64>) -> Result<(), Error> {
         let url = self.target.url().to_owned();
         let known = self.config.server.is_some() || self.client.recall(&url, &mut self.config);
         if known || !Discover::pays(&self.config, op, length) {
             return Ok(());
         }
         let machine = Discover::before_upload(&url, &self.config)?;
-        let said = self.ask(machine);
+        let said = self.ask(machine).await;
         if let Err(error) = &said {
             tracing::debug!(%error, "what the server offers is not known");
         }
@@ -220,8 +275,8 @@ fn is_cancelled<T>(result: &Result<T, Error>) -> bool {
     )
 }
 
-impl<S> Call<'_, Uploading<S>> {
-    pub(crate) fn new(client: Client, target: Target, source: S) -> Self {
+impl<S, T> Call<'_, Uploading<S>, T> {
+    pub(crate) fn new(client: ClientOver<T>, target: Target, source: S) -> Self {
         let uploading = Uploading {
             source,
             store: None,
@@ -255,31 +310,43 @@ impl<S> Call<'_, Uploading<S>> {
         self.kind.fresh = true;
         self
     }
+}
 
-    fn upload(mut self, source: &Arc<dyn Source>) -> Result<Uploaded, Error> {
+impl<S, T: Stack> Call<'_, Uploading<S>, T> {
+    async fn upload(mut self, source: Arc<dyn Source>) -> Result<Uploaded, Error> {
         self.check()?;
+        if !self.client.stack.reads(&*source) {
+            let words = "it is read in a task: use a client whose calls are futures";
+            return Err(Error::Source {
+                path: None,
+                source: io::Error::new(io::ErrorKind::Unsupported, words),
+            });
+        }
         if self.config.identity.is_none() {
             self.config.identity = source.identity().map(str::to_owned);
         }
         let mut checkpoint = None;
-        if let Some(store) = &self.kind.store {
+        if let Some(store) = self.kind.store.take() {
             let name = source.name().ok_or(Error::Unnamed)?;
-            let entry = store.entry_named(&name, self.target.url())?;
+            let url = self.target.url().to_owned();
+            let entry = move || store.entry_named(&name, &url);
+            let entry = self.client.stack.apart(entry).await;
+            self.options.entry = Some(Arc::new(entry.ok_or(Error::Stuck)??));
             if !self.kind.fresh {
-                checkpoint = entry.load()?;
+                checkpoint = self.at_entry(Entry::load).await?.flatten();
             }
-            self.options.entry = Some(entry);
         }
-        let lengths = self.lengths(&**source)?;
+        self.config.stream = source.is_stream();
+        let lengths = self.lengths(&*source)?;
         let op = match (&self.target, &checkpoint, &lengths) {
             (Target::Upload(_), ..) | (_, Some(_), _) => Op::Append,
             (_, None, Some(_)) => Op::Concatenate,
             (_, None, None) => Op::Create,
         };
-        self.discover(op, source.length())?;
+        self.discover(op, source.length()).await?;
         match checkpoint {
-            Some(checkpoint) => self.resume(checkpoint, source),
-            None => self.begin_anew(source, lengths),
+            Some(checkpoint) => self.resume(checkpoint, &source).await,
+            None => self.begin_anew(&source, lengths).await,
         }
     }
 
@@ -291,6 +358,7 @@ impl<S> Call<'_, Uploading<S>> {
             (_, _, Some(0)) => return Err(Misuse::Parts.into()),
             (Target::Upload(_), ..) => "the upload exists already",
             (_, None, _) => "the length of its source is not known",
+            _ if source.is_stream() => "its source is read as it comes",
             (Target::Endpoint(_), Some(_), Some(_)) if parts.is_some() => {
                 "each of its sources is a part already"
             }
@@ -301,8 +369,8 @@ impl<S> Call<'_, Uploading<S>> {
         Err(Misuse::Uncuttable(why).into())
     }
 
-    fn resume(
-        mut self,
+    async fn resume(
+        &mut self,
         checkpoint: Checkpoint,
         source: &Arc<dyn Source>,
     ) -> Result<Uploaded, Error> {
@@ -318,48 +386,48 @@ impl<S> Call<'_, Uploading<S>> {
             let length = source.length().unwrap_or(0);
             let machine = Parallel::resume(url, checkpoint, length, &self.config);
             let machine = machine.map_err(mistaken)?;
-            self.run(machine, source)
+            self.run(machine, source).await
         } else {
             let machine = Upload::resume(url, checkpoint, source.length(), &self.config);
             let machine = machine.map_err(mistaken)?;
-            self.run(machine, source)
+            self.run(machine, source).await
         }
     }
 
-    fn begin_anew(
-        mut self,
+    async fn begin_anew(
+        &mut self,
         source: &Arc<dyn Source>,
         lengths: Option<Vec<u64>>,
     ) -> Result<Uploaded, Error> {
         match (&self.target, lengths) {
             (Target::Endpoint(endpoint), Some(lengths)) => {
                 let machine = Parallel::join(endpoint, &lengths, &self.config)?;
-                self.forget()?;
-                self.run(machine, source)
+                self.forget().await?;
+                self.run(machine, source).await
             }
             (Target::Endpoint(endpoint), None) => {
                 let machine = Upload::create(endpoint, source.length(), &self.config)?;
-                self.forget()?;
-                self.run(machine, source)
+                self.forget().await?;
+                self.run(machine, source).await
             }
             (Target::Upload(url), _) => {
                 let machine = Upload::append(url, source.length(), &self.config)?;
-                self.forget()?;
-                self.run(machine, source)
+                self.forget().await?;
+                self.run(machine, source).await
             }
         }
     }
 
     /// Only once it is known that it can begin, for what cannot must not end what was there.
-    fn forget(&self) -> Result<(), Error> {
-        match &self.options.entry {
-            Some(entry) if self.kind.fresh => Ok(Entry::forget(entry)?),
-            _ => Ok(()),
+    async fn forget(&mut self) -> Result<(), Error> {
+        if self.kind.fresh {
+            self.at_entry(Entry::forget).await?;
         }
+        Ok(())
     }
 }
 
-impl UploadCall<'_> {
+impl<T> UploadCall<'_, T> {
     /// Uploads the source in so many parts at the same time, which are joined at the end
     /// ([Concatenation](https://tus.io/protocols/resumable-upload#concatenation)); in fewer, where they
     /// would be shorter than [`Parts::least`](tus_proto::Parts::least). An upload that goes on from a
@@ -368,90 +436,125 @@ impl UploadCall<'_> {
         self.kind.parts = Some(parts);
         self
     }
-
-    /// Uploads this source, and returns when the server has every byte.
-    ///
-    /// # Errors
-    ///
-    /// Where the server, the source, the store or the caller ends it.
-    pub fn send(self, source: impl IntoSource) -> Result<Uploaded, Error> {
-        let source = source.into_source()?;
-        self.upload(&source)
-    }
 }
 
-impl UploadManyCall<'_> {
-    /// Uploads the sources, and returns when the server has joined them.
-    ///
-    /// # Errors
-    ///
-    /// Where the server, a source, the store or the caller ends it.
-    pub fn send(mut self) -> Result<Uploaded, Error> {
+impl<T: Stack> UploadManyCall<'_, T> {
+    async fn upload_all(mut self) -> Result<Uploaded, Error> {
         let sources = std::mem::replace(&mut self.kind.source, Err(Error::Unnamed));
-        let source: Arc<dyn Source> = Arc::new(sources?);
-        self.upload(&source)
+        self.upload(Arc::new(sources?)).await
     }
 }
 
-impl InspectCall<'_> {
-    pub(crate) fn of(client: Client, url: impl Into<String>) -> Self {
+impl<T> InspectCall<'_, T> {
+    pub(crate) fn of(client: ClientOver<T>, url: impl Into<String>) -> Self {
         Self::begin(client, Target::Upload(url.into()), Inspecting(()))
     }
+}
 
-    /// Asks, and returns the answer.
-    ///
-    /// # Errors
-    ///
-    /// Where the server or the caller ends it.
-    pub fn send(mut self) -> Result<Inspected, Error> {
+impl<T: Stack> InspectCall<'_, T> {
+    async fn inspect(mut self) -> Result<Inspected, Error> {
         self.check()?;
         let machine = Inspect::new(self.target.url(), &self.config)?;
-        self.ask(machine)
+        self.ask(machine).await
     }
 }
 
-impl TerminateCall<'_> {
-    pub(crate) fn of(client: Client, url: impl Into<String>) -> Self {
+impl<T> TerminateCall<'_, T> {
+    pub(crate) fn of(client: ClientOver<T>, url: impl Into<String>) -> Self {
         Self::begin(client, Target::Upload(url.into()), Terminating(()))
     }
+}
 
-    /// Deletes it, and returns when the server does not have it.
-    ///
-    /// # Errors
-    ///
-    /// Where the server or the caller ends it.
-    pub fn send(mut self) -> Result<Terminated, Error> {
+impl<T: Stack> TerminateCall<'_, T> {
+    async fn terminate(mut self) -> Result<Terminated, Error> {
         self.check()?;
-        self.discover(Op::Terminate, None)?;
+        self.discover(Op::Terminate, None).await?;
         let machine = Terminate::new(self.target.url(), &self.config)?;
-        self.ask(machine)
+        self.ask(machine).await
     }
 }
 
-impl DiscoverCall<'_> {
-    pub(crate) fn of(client: Client, endpoint: impl Into<String>) -> Self {
+impl<T> DiscoverCall<'_, T> {
+    pub(crate) fn of(client: ClientOver<T>, endpoint: impl Into<String>) -> Self {
         Self::begin(client, Target::Endpoint(endpoint.into()), Discovering(()))
     }
+}
 
-    /// Asks, and returns the answer; `None` where whoever answers does not say.
-    ///
-    /// # Errors
-    ///
-    /// Where the server or the caller ends it.
-    pub fn send(mut self) -> Result<Option<Capabilities>, Error> {
+impl<T: Stack> DiscoverCall<'_, T> {
+    async fn offers(mut self) -> Result<Option<Capabilities>, Error> {
         self.check()?;
         let machine = Discover::new(self.target.url(), &self.config)?;
-        let server = self.ask(machine)?;
+        let server = self.ask(machine).await?;
         self.client.remember(self.target.url(), Ok(server.clone()));
         Ok(server)
     }
 }
 
-impl<K> fmt::Debug for Call<'_, K> {
+/// Over a blocking transport a call returns when it is done; over the other it is a future.
+macro_rules! sends {
+    ($($(#[$doc:meta])* $call:ident $(($source:ident))? => $success:ty, $this:ident: $work:expr;)*) => {$(
+        impl $call<'_> {
+            $(#[$doc])*
+            ///
+            /// # Errors
+            ///
+            /// Where the server, the source, the store or the caller ends it.
+            pub fn send(self $(, $source: impl IntoSource)?) -> Result<$success, Error> {
+                let $this = self;
+                now($work)
+            }
+        }
+
+        #[cfg(feature = "async")]
+        impl $call<'_, Async> {
+            $(#[$doc])*
+            ///
+            /// # Errors
+            ///
+            /// Where the server, the source, the store or the caller ends it.
+            pub async fn send(self $(, $source: impl IntoSource)?) -> Result<$success, Error> {
+                let $this = self;
+                // A call is large, and its future has it more than once.
+                Box::pin($work).await
+            }
+        }
+    )*};
+}
+
+sends! {
+    /// Uploads this source, and is done when the server has every byte.
+    UploadCall(source) => Uploaded, call: call.upload(source.into_source()?);
+    /// Uploads the sources, and is done when the server has joined them.
+    UploadManyCall => Uploaded, call: call.upload_all();
+    /// Asks, and gives the answer.
+    InspectCall => Inspected, call: call.inspect();
+    /// Deletes it, and is done when the server does not have it.
+    TerminateCall => Terminated, call: call.terminate();
+    /// Asks, and gives the answer; `None` where whoever answers does not say.
+    DiscoverCall => Option<Capabilities>, call: call.offers();
+}
+
+impl<K, T> fmt::Debug for Call<'_, K, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("config", &self.config)
             .field("options", &self.options)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "async"))]
+mod tests {
+    use crate::AsyncClient;
+
+    // R10: a call may go to whatever thread a runtime has.
+    #[test]
+    fn calls_are_send() {
+        fn is_send<T: Send + 'static>(_: fn(AsyncClient) -> T) {}
+        is_send(|client| client.upload("").on_event(|_| ()).send("hello"));
+        is_send(|client| client.upload_many("", ["a", "b"]).send());
+        is_send(|client| client.inspect("").send());
+        is_send(|client| client.terminate("").send());
+        is_send(|client| client.discover("").send());
     }
 }

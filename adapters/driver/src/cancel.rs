@@ -1,9 +1,8 @@
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tus_proto::Cancel;
 
-use crate::run::Message;
+use crate::mailbox::{Message, Post};
 
 /// Ends a call from another thread, from a signal handler's thread, or from its own events.
 ///
@@ -26,7 +25,7 @@ pub struct Canceller(Arc<Mutex<State>>);
 struct State {
     wanted: Option<Cancel>,
     next: u64,
-    waiting: Vec<(u64, Sender<Message>)>,
+    waiting: Vec<(u64, Post)>,
 }
 
 impl Canceller {
@@ -39,13 +38,18 @@ impl Canceller {
     /// Ends the calls that have this canceller. A later cancel may only be harder than the one
     /// before; a softer one changes nothing.
     pub fn cancel(&self, how: Cancel) {
-        let mut state = self.state();
-        if state.wanted < Some(how) {
-            state.wanted = Some(how);
-            for (_, driver) in &state.waiting {
-                // One that is gone needs no waking.
-                let _ = driver.send(Message::Wake);
+        let waiting: Vec<Post> = {
+            let mut state = self.state();
+            if state.wanted >= Some(how) {
+                return;
             }
+            state.wanted = Some(how);
+            let posts = state.waiting.iter().map(|(_, driver)| driver.clone());
+            posts.collect()
+        };
+        // Not under the lock: a waker may poll the call at once, or drop it.
+        for driver in waiting {
+            driver.send(Message::Wake);
         }
     }
 
@@ -56,7 +60,7 @@ impl Canceller {
     }
 
     /// Wakes this driver at each cancel, as long as the guard lives.
-    pub(crate) fn wakes(&self, driver: Sender<Message>) -> Waking {
+    pub(crate) fn wakes(&self, driver: Post) -> Waking {
         let mut state = self.state();
         let id = state.next;
         state.next += 1;

@@ -7,19 +7,33 @@ use std::time::{Duration, Instant};
 
 use tus_proto::{Capabilities, Config};
 
-use crate::call::{DiscoverCall, InspectCall, Target, TerminateCall, UploadCall, UploadManyCall};
-use crate::{Error, IntoSource, Many, Transport};
+use crate::call::{
+    Call, DiscoverCall, InspectCall, Target, TerminateCall, UploadCall, UploadManyCall,
+};
+#[cfg(feature = "async")]
+use crate::{Async, AsyncTransport};
+use crate::{Blocking, Error, IntoSource, Many, Transport};
 
 /// What there is to do over a transport: upload, inspect, delete. Each adapter has one of its own,
 /// with the same names.
 ///
+/// Over a [`Transport`] a call returns when it is done: [`Client`]. Over one whose exchanges are
+/// futures a call is a future: `AsyncClient`, with the feature `async`.
+///
 /// It remembers for an hour what each endpoint offers, and asks only where that changes what is sent;
 /// that one could not be asked is remembered for five minutes. Clones remember the same.
 #[derive(Clone)]
-pub struct Client {
-    pub(crate) transport: Arc<dyn Transport>,
+pub struct ClientOver<T> {
+    pub(crate) stack: T,
     servers: Arc<Mutex<Servers>>,
 }
+
+/// What there is to do over a blocking transport.
+pub type Client = ClientOver<Blocking>;
+
+/// What there is to do over a transport whose exchanges are futures.
+#[cfg(feature = "async")]
+pub type AsyncClient = ClientOver<Async>;
 
 type Servers = HashMap<String, Known>;
 
@@ -44,15 +58,34 @@ impl Client {
 
     /// One over this transport, which others may use as well.
     pub fn over(transport: Arc<dyn Transport>) -> Self {
+        Self::of(Blocking(transport))
+    }
+}
+
+#[cfg(feature = "async")]
+impl AsyncClient {
+    /// One over this transport.
+    pub fn new(transport: impl AsyncTransport) -> Self {
+        Self::over(Arc::new(transport))
+    }
+
+    /// One over this transport, which others may use as well.
+    pub fn over(transport: Arc<dyn AsyncTransport>) -> Self {
+        Self::of(Async(transport))
+    }
+}
+
+impl<T: Clone> ClientOver<T> {
+    fn of(stack: T) -> Self {
         Self {
-            transport,
+            stack,
             servers: Arc::default(),
         }
     }
 
     /// Creates an upload at this endpoint, then sends it.
-    pub fn upload<'a>(&self, endpoint: impl Into<String>) -> UploadCall<'a> {
-        UploadCall::new(self.clone(), Target::Endpoint(endpoint.into()), ())
+    pub fn upload<'a>(&self, endpoint: impl Into<String>) -> UploadCall<'a, T> {
+        Call::new(self.clone(), Target::Endpoint(endpoint.into()), ())
     }
 
     /// Uploads several sources, each as a part, and joins them in their order to one upload at this
@@ -61,30 +94,31 @@ impl Client {
         &self,
         endpoint: impl Into<String>,
         sources: impl IntoIterator<Item = S>,
-    ) -> UploadManyCall<'a> {
+    ) -> UploadManyCall<'a, T> {
         let sources: Result<Vec<_>, Error> =
             sources.into_iter().map(IntoSource::into_source).collect();
         let many = sources.and_then(Many::new);
-        UploadManyCall::new(self.clone(), Target::Endpoint(endpoint.into()), many)
+        Call::new(self.clone(), Target::Endpoint(endpoint.into()), many)
     }
 
-    /// Sends what is missing to the upload at this URL.
-    pub fn append<'a>(&self, url: impl Into<String>) -> UploadCall<'a> {
-        UploadCall::new(self.clone(), Target::Upload(url.into()), ())
+    /// Sends what is missing to the upload at this URL. The source must be the one that it was begun
+    /// with, from its first byte on, also if it is read as it comes: what the server has is passed over.
+    pub fn append<'a>(&self, url: impl Into<String>) -> UploadCall<'a, T> {
+        Call::new(self.clone(), Target::Upload(url.into()), ())
     }
 
     /// Asks what the server knows of the upload at this URL.
-    pub fn inspect<'a>(&self, url: impl Into<String>) -> InspectCall<'a> {
+    pub fn inspect<'a>(&self, url: impl Into<String>) -> InspectCall<'a, T> {
         InspectCall::of(self.clone(), url)
     }
 
     /// Deletes the upload at this URL.
-    pub fn terminate<'a>(&self, url: impl Into<String>) -> TerminateCall<'a> {
+    pub fn terminate<'a>(&self, url: impl Into<String>) -> TerminateCall<'a, T> {
         TerminateCall::of(self.clone(), url)
     }
 
     /// Asks what the server at this endpoint offers.
-    pub fn discover<'a>(&self, endpoint: impl Into<String>) -> DiscoverCall<'a> {
+    pub fn discover<'a>(&self, endpoint: impl Into<String>) -> DiscoverCall<'a, T> {
         DiscoverCall::of(self.clone(), endpoint)
     }
 
@@ -128,7 +162,58 @@ fn lies_under(url: &str, endpoint: &str) -> bool {
     })
 }
 
-impl fmt::Debug for Client {
+/// Gives an adapter's own `Client` the methods of a [`ClientOver`], which is its field `client`:
+/// `tus_driver::client_methods!(Client, Blocking);`.
+#[macro_export]
+macro_rules! client_methods {
+    ($client:ty, $kind:ty) => {
+        impl $client {
+            /// Creates an upload at this endpoint, then sends it.
+            pub fn upload<'a>(&self, endpoint: impl Into<String>) -> $crate::UploadCall<'a, $kind> {
+                self.client.upload(endpoint)
+            }
+
+            /// Uploads several sources, each as a part, and joins them in their order to one upload at
+            /// this endpoint.
+            pub fn upload_many<'a, S: $crate::IntoSource>(
+                &self,
+                endpoint: impl Into<String>,
+                sources: impl IntoIterator<Item = S>,
+            ) -> $crate::UploadManyCall<'a, $kind> {
+                self.client.upload_many(endpoint, sources)
+            }
+
+            /// Sends what is missing to the upload at this URL. The source must be the one that it was
+            /// begun with, from its first byte on: what the server has is passed over.
+            pub fn append<'a>(&self, url: impl Into<String>) -> $crate::UploadCall<'a, $kind> {
+                self.client.append(url)
+            }
+
+            /// Asks what the server knows of the upload at this URL.
+            pub fn inspect<'a>(&self, url: impl Into<String>) -> $crate::InspectCall<'a, $kind> {
+                self.client.inspect(url)
+            }
+
+            /// Deletes the upload at this URL.
+            pub fn terminate<'a>(
+                &self,
+                url: impl Into<String>,
+            ) -> $crate::TerminateCall<'a, $kind> {
+                self.client.terminate(url)
+            }
+
+            /// Asks what the server at this endpoint offers.
+            pub fn discover<'a>(
+                &self,
+                endpoint: impl Into<String>,
+            ) -> $crate::DiscoverCall<'a, $kind> {
+                self.client.discover(endpoint)
+            }
+        }
+    };
+}
+
+impl<T> fmt::Debug for ClientOver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
     }

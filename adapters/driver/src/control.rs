@@ -4,14 +4,15 @@ use std::fmt;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "async")]
+use std::task::Waker;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use tus_proto::{Body, DutyId, Failure, Terms};
 
-use crate::run::Message;
+use crate::mailbox::{Mailbox, Message, Post};
 
 /// An HTTP stack, as far as an upload needs it: one exchange at a time, blocking.
 ///
@@ -51,15 +52,17 @@ pub trait Transport: Send + Sync + 'static {
     }
 }
 
-/// What a transport tells of an exchange while it goes on, and hears of its end.
+/// What a transport tells of an exchange while it goes on, and hears of its end. Clones are of the
+/// same exchange.
+#[derive(Clone)]
 pub struct Control {
     id: DutyId,
     exchange: Arc<Exchange>,
-    driver: Sender<Message>,
+    driver: Post,
 }
 
 impl Control {
-    pub(crate) fn new(id: DutyId, exchange: Arc<Exchange>, driver: Sender<Message>) -> Self {
+    pub(crate) fn new(id: DutyId, exchange: Arc<Exchange>, driver: Post) -> Self {
         Self {
             id,
             exchange,
@@ -71,7 +74,7 @@ impl Control {
     #[must_use]
     pub fn detached() -> Self {
         let id = DutyId { lane: 0, serial: 0 };
-        Self::new(id, Arc::default(), channel().0)
+        Self::new(id, Arc::default(), Mailbox::new().post())
     }
 
     /// How many bytes of the body the transport has taken in all. It is said before they are
@@ -100,8 +103,7 @@ impl Control {
 
     /// An interim response (1xx) came.
     pub fn interim(&self, response: Response<()>) {
-        // Without a driver nobody needs to know.
-        let _ = self.driver.send(Message::Interim(self.id, response));
+        self.driver.send(Message::Interim(self.id, response));
     }
 
     /// Whether the exchange is to end now.
@@ -112,7 +114,7 @@ impl Control {
 
     /// Runs `end` when the exchange is stopped, on the driver's thread, or at once if it was
     /// stopped already. It must not block: close a socket, send a signal. It is dropped unused when
-    /// the exchange has returned.
+    /// the exchange has returned; where that is a future, when it has taken its whole body too.
     pub fn on_stop(&self, end: impl FnOnce() + Send + 'static) {
         self.exchange.on_stop(Box::new(end));
     }
@@ -168,6 +170,9 @@ pub(crate) struct Exchange {
     stops: Mutex<Vec<Stop>>,
     source: Mutex<Option<Failure>>,
     head: Mutex<Option<Response<()>>>,
+    /// Of the task that waits for bytes of the body.
+    #[cfg(feature = "async")]
+    waker: Mutex<Option<Waker>>,
 }
 
 type Stop = Box<dyn FnOnce() + Send>;
@@ -177,7 +182,7 @@ impl Exchange {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    fn sent(&self, bytes: u64) {
+    pub(crate) fn sent(&self, bytes: u64) {
         self.sent
             .fetch_max(bytes.saturating_add(1), Ordering::SeqCst);
     }
@@ -210,6 +215,23 @@ impl Exchange {
                 tracing::warn!("a transport panicked when it was stopped");
             }
         }
+        #[cfg(feature = "async")]
+        let waker = self
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        #[cfg(feature = "async")]
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Has the task woken that waits for bytes of the body, when there will be none.
+    #[cfg(feature = "async")]
+    pub(crate) fn wakes(&self, waker: &Waker) {
+        let waker = Some(waker.clone());
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = waker;
     }
 
     /// The exchange has returned: there is nothing left to stop.

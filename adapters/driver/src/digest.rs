@@ -17,12 +17,12 @@ pub const ALGORITHMS: [Algorithm; 5] = [
 /// How much is read at once, in bytes (64 KiB).
 const PIECE: usize = 64 * 1024;
 
-trait Hasher {
+pub(crate) trait Hasher: Send + Sync {
     fn update(&mut self, bytes: &[u8]);
     fn finish(self: Box<Self>) -> Vec<u8>;
 }
 
-impl<D: sha2::Digest> Hasher for D {
+impl<D: sha2::Digest + Send + Sync> Hasher for D {
     fn update(&mut self, bytes: &[u8]) {
         sha2::Digest::update(self, bytes);
     }
@@ -45,25 +45,25 @@ impl Hasher for Crc32 {
     }
 }
 
-fn hasher(algorithm: &Algorithm) -> Option<Box<dyn Hasher>> {
-    Some(match algorithm.as_str() {
+pub(crate) fn hasher(algorithm: &Algorithm) -> Result<Box<dyn Hasher>, Failure> {
+    Ok(match algorithm.as_str() {
         "sha1" => Box::new(sha1::Sha1::default()),
         "sha256" => Box::new(sha2::Sha256::default()),
         "sha512" => Box::new(sha2::Sha512::default()),
         "md5" => Box::new(md5::Md5::default()),
         "crc32" => Box::new(Crc32(crc32fast::Hasher::new())),
-        _ => return None,
+        _ => {
+            return Err(Failure::new(
+                FailureKind::Hopeless,
+                format!("there is no checksum {algorithm} here"),
+            ));
+        }
     })
 }
 
 /// The digest of all that `body` gives.
 pub(crate) fn digest(algorithm: &Algorithm, body: &mut dyn Read) -> Result<Bytes, Failure> {
-    let mut hasher = hasher(algorithm).ok_or_else(|| {
-        Failure::new(
-            FailureKind::Hopeless,
-            format!("there is no checksum {algorithm} here"),
-        )
-    })?;
+    let mut hasher = hasher(algorithm)?;
     let mut piece = vec![0; PIECE];
     loop {
         match body.read(&mut piece) {

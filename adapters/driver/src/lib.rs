@@ -1,8 +1,8 @@
-//! What the blocking adapters of [`tus_proto`] share: the loop that carries out what a machine asks
-//! for, the sources that its bytes come from, and the store for checkpoints.
+//! What the adapters of [`tus_proto`] share: the loop that carries out what a machine asks for, the
+//! sources that its bytes come from, and the store for checkpoints.
 //!
 //! Whoever uploads with an adapter such as `tus-ureq` meets [`UploadCall`], the sources
-//! ([`FileSource`], bytes, [`SeekSource`], [`StreamSource`], [`Many`]), [`Store`], [`Canceller`] and
+//! ([`FileSource`], bytes, [`SeekSource`], [`ReaderSource`], [`Many`]), [`Store`], [`Canceller`] and
 //! [`Error`]. Whoever brings their own HTTP stack implements [`Transport`], one exchange at a time,
 //! and gets all of that from a [`Client`]:
 //!
@@ -44,13 +44,21 @@
 //! # Ok::<(), tus_driver::Error>(())
 //! ```
 //!
-//! # Threads
+//! # Threads and tasks
 //!
-//! The machine stays on the thread that called [`run`], and so do the caller's callbacks. Each
-//! exchange runs on a thread of its own, which reports through a counter and a channel; so does each
-//! reading of a stream, and each computing of a checksum. A stack that cannot be stopped is left behind
-//! with its thread: from then on its body ends in an error, and what it answers is ignored. The
-//! upload goes on, or ends, without it.
+//! There is one loop. Over a [`Transport`] it waits on the thread that called [`run`], and so the
+//! machine and the caller's callbacks stay there. Each exchange runs on a thread of its own, which
+//! reports through a counter and a channel; so does each reading of a stream, and each computing of a
+//! checksum. A stack that cannot be stopped is left behind with its thread: from then on its body ends
+//! in an error, and what it answers is ignored. The upload goes on, or ends, without it.
+//!
+//! With the feature `async`, and over an `AsyncTransport`, the same loop is a future (`run_async`,
+//! `AsyncClient`), and exchanges are polled within it. It names no runtime: the transport brings the
+//! timer, and the place where files are read. An exchange that is stopped is dropped, and with the
+//! future of a call all of it is: nothing more is handed over, and what the [`Store`] has is good to go
+//! on from. Callbacks must not wait there, but for `authorize`, which may. Beside the sources above
+//! there is `AsyncSource`, of streams and of readers that wait in a task; the feature `tokio` adds
+//! tokio's.
 //!
 //! # What is logged
 //!
@@ -59,6 +67,12 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "async")]
+mod answer;
+#[cfg(feature = "async")]
+mod async_source;
+#[cfg(feature = "async")]
+mod body;
 mod call;
 mod cancel;
 mod client;
@@ -66,19 +80,28 @@ mod control;
 mod digest;
 mod error;
 mod file;
+mod mailbox;
 mod many;
 mod reader;
 mod run;
 mod source;
+mod stack;
 mod store;
 mod stream;
+#[cfg(feature = "async")]
+mod tasks;
+mod threads;
+mod trial;
+#[cfg(feature = "async")]
+mod unblock;
+mod workers;
 
 pub use call::{
     Call, DiscoverCall, Discovering, InspectCall, Inspecting, TerminateCall, Terminating,
     UploadCall, UploadManyCall, Uploading,
 };
 pub use cancel::Canceller;
-pub use client::Client;
+pub use client::{Client, ClientOver};
 pub use control::{Control, Counted, Transport};
 pub use digest::ALGORITHMS;
 pub use error::Error;
@@ -86,5 +109,13 @@ pub use file::FileSource;
 pub use many::Many;
 pub use run::{Challenge, OnChallenge, OnEvent, OnRequest, OnResponse, Options, run};
 pub use source::{Filled, IntoSource, Source};
+pub use stack::Blocking;
 pub use store::{Entry, Store, StoreError};
-pub use stream::{SeekSource, StreamSource};
+pub use stream::{ReaderSource, SeekSource};
+pub use trial::Trial;
+pub use workers::BoxFuture;
+#[cfg(feature = "async")]
+pub use {
+    answer::read_answer, async_source::AsyncSource, body::UploadBody, client::AsyncClient,
+    run::run_async, stack::Async, tasks::AsyncTransport,
+};

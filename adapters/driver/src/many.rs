@@ -40,6 +40,9 @@ impl Many {
             let bytes = source
                 .length()
                 .ok_or(unsuited("the length of one of its sources is not known"))?;
+            if source.is_stream() {
+                return Err(unsuited("one of its sources is read as it comes"));
+            }
             let end = length.checked_add(bytes).ok_or(tus_proto::Misuse::Parts)?;
             placed.push(Placed {
                 range: length..end,
@@ -122,6 +125,12 @@ impl Source for Many {
         Ok(true)
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.sources
+            .iter()
+            .all(|placed| placed.source.is_in_memory())
+    }
+
     fn name(&self) -> Option<OsString> {
         self.name.clone()
     }
@@ -144,7 +153,7 @@ impl std::fmt::Debug for Many {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StreamSource;
+    use crate::ReaderSource;
 
     fn many(texts: &[&'static str]) -> Many {
         let sources = texts.iter().map(|text| Arc::new(*text) as Arc<dyn Source>);
@@ -170,11 +179,14 @@ mod tests {
 
     #[test]
     fn what_has_no_length_or_no_source_is_refused() {
-        let stream: Arc<dyn Source> = Arc::new(StreamSource::new(io::empty()));
-        assert!(matches!(
-            Many::new([stream]),
-            Err(Error::Misuse(tus_proto::Misuse::Uncuttable(_)))
-        ));
+        let stream = || ReaderSource::new(io::empty());
+        for stream in [stream(), stream().with_length(0)] {
+            let stream: Arc<dyn Source> = Arc::new(stream);
+            assert!(matches!(
+                Many::new([stream]),
+                Err(Error::Misuse(tus_proto::Misuse::Uncuttable(_)))
+            ));
+        }
         assert!(matches!(
             Many::new([]),
             Err(Error::Misuse(tus_proto::Misuse::Parts))

@@ -10,7 +10,7 @@ use crate::Source;
 use crate::control::Exchange;
 
 /// The most that is read from a source at once, in bytes (64 KiB).
-const PIECE: u64 = 64 * 1024;
+pub(crate) const PIECE: u64 = 64 * 1024;
 
 /// Exactly this range of the source: never more, and an error where there is less.
 ///

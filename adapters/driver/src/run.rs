@@ -1,39 +1,41 @@
 //! The loop.
 
 use std::fmt;
-use std::io::Read as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tus_proto::{
-    Answer, Body, Cancel, Duty, DutyId, Event, Failure, FailureKind, Input, Machine, Op, Output,
-    Terms, Tick, UploadUrl, is_protocol_field,
+    Answer, Body, Cancel, Checkpoint, Duty, DutyId, Event, Failure, FailureKind, Input, Machine,
+    Op, Output, Terms, Tick, UploadUrl, is_protocol_field,
 };
 
 use crate::control::Exchange;
 use crate::digest::digest;
+use crate::mailbox::Message;
 use crate::reader::BodyReader;
-use crate::{Canceller, Control, Entry, Error, Source, Transport};
+use crate::threads::{Threads, now};
+use crate::workers::{BoxFuture, Job, Work, Workers};
+#[cfg(feature = "async")]
+use crate::{AsyncTransport, tasks::Tasks};
+use crate::{Canceller, Entry, Error, Source, Transport};
 
 /// How often the counts of the transport are looked at while they may change.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// Is told of each event.
-pub type OnEvent<'a> = Box<dyn FnMut(&Event) + 'a>;
+pub type OnEvent<'a> = Box<dyn FnMut(&Event) + Send + 'a>;
 /// Sees each request that goes to a trusted origin, and may change its headers.
-pub type OnRequest<'a> = Box<dyn FnMut(&mut Request<Body>, &Terms) + 'a>;
+pub type OnRequest<'a> = Box<dyn FnMut(&mut Request<Body>, &Terms) + Send + 'a>;
 /// Sees each answer, and what it answers.
-pub type OnResponse<'a> = Box<dyn FnMut(&Response<Bytes>, Op) + 'a>;
-/// Gives fresh credentials, if there are any.
-pub type OnChallenge<'a> = Box<dyn FnMut(&Challenge) -> Option<HeaderMap> + 'a>;
+pub type OnResponse<'a> = Box<dyn FnMut(&Response<Bytes>, Op) + Send + 'a>;
+/// Gives fresh credentials, if there are any. For [`run`] the future must not wait.
+pub type OnChallenge<'a> =
+    Box<dyn FnMut(Challenge) -> BoxFuture<'static, Option<HeaderMap>> + Send + 'a>;
 
 /// What [`run`] does beside driving the machine. All of it is called on the thread that called
-/// [`run`]; a panic in it ends the run, and is the caller's.
+/// [`run`], or in the task; a panic in it ends the run, and is the caller's.
 #[non_exhaustive]
 #[derive(Default)]
 pub struct Options<'a> {
@@ -47,7 +49,7 @@ pub struct Options<'a> {
     /// Gives fresh credentials, where the machine asks for them.
     pub authorize: Option<OnChallenge<'a>>,
     /// Where checkpoints are kept; without it they are forgotten.
-    pub entry: Option<Entry>,
+    pub entry: Option<Arc<Entry>>,
     /// By which the call can be ended.
     pub canceller: Option<Canceller>,
 }
@@ -77,76 +79,103 @@ pub struct Challenge {
     pub challenges: Vec<HeaderValue>,
 }
 
-/// What wakes the driver.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Answer(DutyId, Answer),
-    Interim(DutyId, Response<()>),
-    Wake,
-}
-
 /// Drives a machine to its end, on this thread, with each exchange on a thread of its own.
 ///
 /// # Errors
 ///
 /// What the machine ends with; [`Error::Stuck`] where it waits for what cannot come.
 pub fn run<M: Machine>(
-    mut machine: M,
+    machine: M,
     transport: &Arc<dyn Transport>,
     source: &Arc<dyn Source>,
     options: &mut Options<'_>,
 ) -> Result<M::Success, Error> {
-    let (workers, messages) = channel();
+    let threads = Threads::new(Arc::clone(transport));
+    now(drive(machine, threads, source, options))
+}
+
+/// Drives a machine to its end, in this task, with every exchange in it.
+///
+/// When the future is dropped, no exchange hands anything more over; what was saved last is good to go
+/// on from. A checkpoint that is just being written then is written all the same, and its
+/// [`Entry`] is [busy](crate::StoreError::Busy) until it is.
+///
+/// # Errors
+///
+/// What the machine ends with; [`Error::Stuck`] where it waits for what cannot come.
+#[cfg(feature = "async")]
+pub async fn run_async<M: Machine>(
+    machine: M,
+    transport: &Arc<dyn AsyncTransport>,
+    source: &Arc<dyn Source>,
+    options: &mut Options<'_>,
+) -> Result<M::Success, Error> {
+    let tasks = Tasks::new(Arc::clone(transport));
+    drive(machine, tasks, source, options).await
+}
+
+pub(crate) async fn drive<M: Machine, W: Workers>(
+    mut machine: M,
+    workers: W,
+    source: &Arc<dyn Source>,
+    options: &mut Options<'_>,
+) -> Result<M::Success, Error> {
     let _waking = options
         .canceller
         .as_ref()
-        .map(|canceller| canceller.wakes(workers.clone()));
+        .map(|canceller| canceller.wakes(workers.mailbox().post()));
     let epoch = Instant::now();
     let mut driver = Driver {
         epoch,
         glanced: epoch,
-        transport,
         source,
         options,
-        workers,
-        messages,
         out: Vec::new(),
         chores: Vec::new(),
         cancelled: None,
         due: None,
+        workers,
     };
     loop {
         driver.take_counts(&mut machine);
         let until = loop {
-            driver.listen(&mut machine);
+            driver.listen(&mut machine).await;
             match machine.poll(driver.now()) {
                 Output::Begin(id, duty) => driver.begin(&mut machine, id, duty),
                 Output::Stop(id) => driver.stop(id),
                 Output::Event(event) => driver.event(&event),
                 Output::Wait(until) => break until,
-                Output::Done(result) => return result.map_err(Error::from),
+                Output::Done(result) => {
+                    driver.finish(&mut machine).await;
+                    return result.map_err(Error::from);
+                }
             }
         };
         driver.due = until;
-        driver.wait(&mut machine, until)?;
+        driver.wait(&mut machine, until).await?;
     }
 }
 
-struct Driver<'a, 'o> {
+struct Driver<'a, 'o, W> {
     epoch: Instant,
-    transport: &'a Arc<dyn Transport>,
     source: &'a Arc<dyn Source>,
     options: &'a mut Options<'o>,
-    workers: Sender<Message>,
-    messages: Receiver<Message>,
     out: Vec<Out>,
-    /// What else is being done, each with what stops it.
-    chores: Vec<(DutyId, Arc<Exchange>)>,
+    chores: Vec<Chore>,
     cancelled: Option<Cancel>,
     /// When the machine wants to be polled.
     due: Option<Tick>,
     /// When the counts were last looked at.
     glanced: Instant,
+    /// The last to be dropped: before that, all that is out is stopped.
+    workers: W,
+}
+
+/// What else is being done.
+struct Chore {
+    id: DutyId,
+    /// What stops it; `None`: it is waited for.
+    exchange: Option<Arc<Exchange>>,
 }
 
 /// An exchange that is out.
@@ -166,17 +195,21 @@ impl Out {
     }
 }
 
-impl Drop for Driver<'_, '_> {
-    /// Whatever is still out when the machine is done, or a callback panicked, is stopped.
+impl<W> Drop for Driver<'_, '_, W> {
+    /// Whatever is still out when the machine is done, a callback panicked, or the future is dropped, is
+    /// stopped.
     fn drop(&mut self) {
-        let chores = self.chores.iter().map(|(_, exchange)| exchange);
+        let chores = self
+            .chores
+            .iter()
+            .filter_map(|chore| chore.exchange.as_ref());
         for exchange in self.out.iter().map(|out| &out.exchange).chain(chores) {
             exchange.stop();
         }
     }
 }
 
-impl Driver<'_, '_> {
+impl<W: Workers> Driver<'_, '_, W> {
     fn now(&self) -> Tick {
         Tick(self.epoch.elapsed())
     }
@@ -184,54 +217,29 @@ impl Driver<'_, '_> {
     // What the machine wants.
 
     fn begin<M: Machine>(&mut self, machine: &mut M, id: DutyId, duty: Duty) {
-        let answer = match duty {
-            Duty::Exchange(request, terms) => match self.exchange(id, request, terms) {
-                Ok(()) => return,
-                Err(failure) => Answer::Failed(failure),
+        let exchange = Arc::new(Exchange::default());
+        let stop = Some(Arc::clone(&exchange));
+        let (work, exchange) = match duty {
+            Duty::Exchange(request, terms) => return self.exchange(machine, id, request, terms),
+            Duty::Save(checkpoint) => match self.options.entry.clone() {
+                Some(entry) => (save(entry, checkpoint), None),
+                None => return machine.handle(self.now(), Input::Answer(id, Answer::Saved)),
             },
-            Duty::Save(checkpoint) => {
-                let saved = match (&self.options.entry, &checkpoint) {
-                    (None, _) => Ok(()),
-                    (Some(entry), Some(checkpoint)) => entry.save(checkpoint),
-                    (Some(entry), None) => entry.forget(),
-                };
-                match saved {
-                    Ok(()) => Answer::Saved,
-                    Err(error) => {
-                        Answer::Failed(Failure::new(FailureKind::Lost, error.to_string()))
-                    }
-                }
-            }
             Duty::Read { keep, upto } => {
                 let source = Arc::clone(self.source);
-                let read = move |_: &Arc<Exchange>| match source.fill(keep, upto) {
-                    Ok(filled) => Answer::Available {
-                        upto: filled.upto,
-                        end: filled.end,
-                    },
-                    Err(error) => {
-                        Answer::Failed(Failure::new(FailureKind::Source, error.to_string()))
-                    }
-                };
-                match self.chore(id, read) {
-                    Ok(()) => return,
-                    Err(failure) => Answer::Failed(failure),
-                }
+                (Work::Fill { source, keep, upto }, stop)
             }
             Duty::Digest { algorithm, range } => {
                 let source = Arc::clone(self.source);
-                let compute = move |exchange: &Arc<Exchange>| {
-                    let mut body = BodyReader::new(source, &range, Arc::clone(exchange));
+                let compute = move || {
+                    let mut body = BodyReader::new(source, &range, Arc::clone(&exchange));
                     let digest = digest(&algorithm, &mut body);
                     match (exchange.source_failure(), digest) {
                         (Some(failure), _) | (None, Err(failure)) => Answer::Failed(failure),
                         (None, Ok(digest)) => Answer::Digest(digest),
                     }
                 };
-                match self.chore(id, compute) {
-                    Ok(()) => return,
-                    Err(failure) => Answer::Failed(failure),
-                }
+                (Work::Chore(Box::new(compute)), stop)
             }
             Duty::Authorize {
                 uri,
@@ -244,30 +252,22 @@ impl Driver<'_, '_> {
                     challenges,
                 };
                 let authorize = self.options.authorize.as_mut();
-                Answer::Credentials(authorize.and_then(|authorize| authorize(&challenge)))
+                let found = authorize.map(|authorize| authorize(challenge));
+                let answer = async {
+                    Answer::Credentials(match found {
+                        Some(found) => found.await,
+                        None => None,
+                    })
+                };
+                (Work::Future(Box::pin(answer)), stop)
             }
         };
-        machine.handle(self.now(), Input::Answer(id, answer));
-    }
-
-    /// Does something about the source on a thread of its own, which is never waited for.
-    fn chore(
-        &mut self,
-        id: DutyId,
-        work: impl FnOnce(&Arc<Exchange>) -> Answer + Send + 'static,
-    ) -> Result<(), Failure> {
-        let exchange = Arc::new(Exchange::default());
-        let stop = Arc::clone(&exchange);
-        let driver = self.workers.clone();
-        spawn("tus-source", move || {
-            let answer = catch_unwind(AssertUnwindSafe(|| work(&exchange))).unwrap_or_else(|_| {
-                Answer::Failed(Failure::new(FailureKind::Source, "its reader panicked"))
-            });
-            // A driver that is gone has no use for it.
-            let _ = driver.send(Message::Answer(id, answer));
-        })?;
-        self.chores.push((id, stop));
-        Ok(())
+        match self.workers.start(id, work) {
+            Ok(()) => self.chores.push(Chore { id, exchange }),
+            Err(failure) => {
+                machine.handle(self.now(), Input::Answer(id, Answer::Failed(failure)));
+            }
+        }
     }
 
     /// Lets the caller see a request, and puts back what is not the caller's.
@@ -298,13 +298,13 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Starts an exchange on a thread of its own, which is never waited for.
-    fn exchange(
+    fn exchange<M: Machine>(
         &mut self,
+        machine: &mut M,
         id: DutyId,
         mut request: Request<Body>,
         terms: Terms,
-    ) -> Result<(), Failure> {
+    ) {
         self.show(&mut request, &terms);
         tracing::debug!(
             op = %terms.op,
@@ -323,47 +323,39 @@ impl Driver<'_, '_> {
             length: request.body().end.saturating_sub(request.body().start),
             told: None,
         };
-        let mut body = BodyReader::new(
-            Arc::clone(self.source),
-            request.body(),
-            Arc::clone(&exchange),
-        );
-        let transport = Arc::clone(self.transport);
-        let driver = self.workers.clone();
-        let work = move || {
-            let control = Control::new(id, Arc::clone(&exchange), driver.clone());
-            let body = body.by_ref();
-            let answer = catch_unwind(AssertUnwindSafe(|| {
-                transport.exchange(request, &terms, body, &control)
-            }))
-            .unwrap_or_else(|_| {
-                Err(Failure::new(
-                    FailureKind::Lost,
-                    "the transport panicked; please report this as a bug",
-                ))
-            });
-            let answer = match (exchange.source_failure(), answer, exchange.head()) {
-                (Some(failure), _, _) | (None, Err(failure), None) => Answer::Failed(failure),
-                (None, Ok(response), _) | (None, Err(_), Some(response)) => {
-                    Answer::Response(response)
-                }
-            };
-            // A driver that is gone has no use for it.
-            let _ = driver.send(Message::Answer(id, answer));
-            exchange.over();
-        };
-        spawn("tus-exchange", work)?;
-        self.out.push(out);
-        Ok(())
+        let job = Box::new(Job {
+            request,
+            terms,
+            source: Arc::clone(self.source),
+            exchange,
+        });
+        match self.workers.start(id, Work::Exchange(job)) {
+            Ok(()) => self.out.push(out),
+            Err(failure) => {
+                machine.handle(self.now(), Input::Answer(id, Answer::Failed(failure)));
+            }
+        }
     }
 
     fn stop(&mut self, id: DutyId) {
-        if let Some(at) = self.out.iter().position(|out| out.id == id) {
+        let out = self.out.iter().position(|out| out.id == id);
+        let out = out.map(|at| self.out.swap_remove(at).exchange);
+        let chore = self.chores.iter().position(|chore| chore.id == id);
+        let chore = chore.and_then(|at| self.chores[at].exchange.is_some().then_some(at));
+        let chore = chore.and_then(|at| self.chores.swap_remove(at).exchange);
+        if let Some(exchange) = out.or(chore) {
             tracing::debug!("stopped");
-            self.out.swap_remove(at).exchange.stop();
+            exchange.stop();
+            self.workers.leave(id);
         }
-        if let Some(at) = self.chores.iter().position(|(chore, _)| *chore == id) {
-            self.chores.swap_remove(at).1.stop();
+    }
+
+    /// What is being saved belongs to the call: whoever makes the next one finds it done.
+    async fn finish<M: Machine>(&mut self, machine: &mut M) {
+        while self.chores.iter().any(|chore| chore.exchange.is_none()) {
+            if let Some(message) = self.workers.wait(None).await {
+                self.take(machine, message);
+            }
         }
     }
 
@@ -386,39 +378,38 @@ impl Driver<'_, '_> {
 
     // What the machine is told.
 
-    fn wait<M: Machine>(&mut self, machine: &mut M, until: Option<Tick>) -> Result<(), Error> {
-        // Every other duty is answered as soon as it is begun.
+    async fn wait<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        until: Option<Tick>,
+    ) -> Result<(), Error> {
         if until.is_none() && self.out.is_empty() && self.chores.is_empty() {
             return Err(Error::Stuck);
         }
         let left = until.map(|until| until - self.now());
         let glance = self.out.iter().any(Out::counting).then_some(GLANCE);
-        let first = match left.into_iter().chain(glance).min() {
-            Some(limit) => self.messages.recv_timeout(limit),
-            None => self
-                .messages
-                .recv()
-                .map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match first {
-            Ok(message) => self.take(machine, message),
-            // The driver holds a sender of its own.
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        let limit = left.into_iter().chain(glance).min();
+        if let Some(message) = self.workers.wait(limit).await {
+            self.take(machine, message);
         }
         Ok(())
     }
 
     /// Tells the machine what has happened before it may find that too much time has passed: the
     /// caller's callback may have taken it.
-    fn listen<M: Machine>(&mut self, machine: &mut M) {
+    async fn listen<M: Machine>(&mut self, machine: &mut M) {
+        let late = self.due.is_some_and(|due| due <= self.now());
+        if late {
+            self.workers.look().await;
+        }
         self.take_cancel(machine);
-        while let Ok(message) = self.messages.try_recv() {
+        while let Some(message) = self.workers.mailbox().take() {
             self.take(machine, message);
         }
         if self.glanced.elapsed() >= GLANCE {
             self.take_counts(machine);
         }
-        if self.due.is_some_and(|due| due <= self.now()) {
+        if late {
             self.take_heads(machine);
         }
     }
@@ -426,17 +417,17 @@ impl Driver<'_, '_> {
     /// What is answered, but for words that are still to come, is answered: it must not be lost to a
     /// deadline.
     fn take_heads<M: Machine>(&mut self, machine: &mut M) {
-        for mut out in std::mem::take(&mut self.out) {
-            let Some(response) = out.exchange.head() else {
-                self.out.push(out);
-                continue;
-            };
+        // One by one: should the callback panic, the rest is still there to be stopped.
+        let answered = |(at, out): (usize, &Out)| Some((at, out.exchange.head()?));
+        while let Some((at, response)) = self.out.iter().enumerate().find_map(answered) {
+            let mut out = self.out.swap_remove(at);
             tracing::debug!(
                 status = response.status().as_u16(),
                 "answer, its words left out"
             );
             self.take_count(machine, &mut out);
             out.exchange.stop();
+            self.workers.leave(out.id);
             let answer = match out.exchange.source_failure() {
                 Some(failure) => Answer::Failed(failure),
                 None => {
@@ -460,7 +451,7 @@ impl Driver<'_, '_> {
                 }
             }
             Message::Answer(id, answer) => {
-                if let Some(at) = self.chores.iter().position(|(chore, _)| *chore == id) {
+                if let Some(at) = self.chores.iter().position(|chore| chore.id == id) {
                     self.chores.swap_remove(at);
                     machine.handle(self.now(), Input::Answer(id, answer));
                     return;
@@ -529,12 +520,15 @@ impl Driver<'_, '_> {
     }
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
-    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map(drop).map_err(|error| {
-        Failure::new(
-            FailureKind::NotSent,
-            format!("cannot start a thread: {error}"),
-        )
-    })
+fn save(entry: Arc<Entry>, checkpoint: Option<Checkpoint>) -> Work {
+    Work::Brief(Box::new(move || {
+        let saved = match &checkpoint {
+            Some(checkpoint) => entry.save(checkpoint),
+            None => entry.forget(),
+        };
+        match saved {
+            Ok(()) => Answer::Saved,
+            Err(error) => Answer::Failed(Failure::new(FailureKind::Lost, error.to_string())),
+        }
+    }))
 }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+#[cfg(feature = "async")]
+use crate::BoxFuture;
 use crate::{Error, FileSource};
 
 /// Bytes that can be read at any offset, as often as a retry needs them.
@@ -19,7 +21,13 @@ pub trait Source: Send + Sync + 'static {
     /// [`fill`](Self::fill) tells.
     fn length(&self) -> Option<u64>;
 
-    /// For a source without a length: has the bytes before `upto` at hand, waiting for them, or all
+    /// Whether it is read as it comes, once and in order: [`fill`](Self::fill) has its bytes at hand
+    /// before they are read.
+    fn is_stream(&self) -> bool {
+        self.length().is_none()
+    }
+
+    /// For a [stream](Self::is_stream): has the bytes before `upto` at hand, waiting for them, or all
     /// there are if it ends before. Those before `keep` will not be read again. It is called on a
     /// thread of its own.
     ///
@@ -31,6 +39,13 @@ pub trait Source: Send + Sync + 'static {
             upto: self.length().unwrap_or(0),
             end: true,
         })
+    }
+
+    /// The same as [`fill`](Self::fill) for a source that waits in a task; `None`: it waits on a
+    /// thread.
+    #[cfg(feature = "async")]
+    fn fill_async(&self, _keep: u64, _upto: u64) -> Option<BoxFuture<'_, io::Result<Filled>>> {
+        None
     }
 
     /// Reads bytes from offset `at` on, into the front of `buf`, and says how many; 0 where the
@@ -58,6 +73,12 @@ pub trait Source: Send + Sync + 'static {
         Ok(true)
     }
 
+    /// Whether reading never waits, for the bytes are in memory. A task reads such a source in place;
+    /// any other is read where waiting is allowed.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
+
     /// The name by which a later run will know the source again: of a file, its canonical path.
     fn name(&self) -> Option<OsString> {
         None
@@ -69,7 +90,7 @@ pub trait Source: Send + Sync + 'static {
     }
 }
 
-/// What a [`Source`] without a length has at hand.
+/// What a [`Source`] that is a stream has at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filled {
     /// Bytes before this offset can be read.
@@ -83,8 +104,17 @@ impl<S: Source + ?Sized> Source for Arc<S> {
         (**self).length()
     }
 
+    fn is_stream(&self) -> bool {
+        (**self).is_stream()
+    }
+
     fn fill(&self, keep: u64, upto: u64) -> io::Result<Filled> {
         (**self).fill(keep, upto)
+    }
+
+    #[cfg(feature = "async")]
+    fn fill_async(&self, keep: u64, upto: u64) -> Option<BoxFuture<'_, io::Result<Filled>>> {
+        (**self).fill_async(keep, upto)
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
@@ -97,6 +127,10 @@ impl<S: Source + ?Sized> Source for Arc<S> {
 
     fn unchanged(&self, range: Range<u64>) -> io::Result<bool> {
         (**self).unchanged(range)
+    }
+
+    fn is_in_memory(&self) -> bool {
+        (**self).is_in_memory()
     }
 
     fn name(&self) -> Option<OsString> {
@@ -118,6 +152,10 @@ macro_rules! bytes_are_a_source {
 
             fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
                 Ok(copy_at(self.as_ref(), buf, at))
+            }
+
+            fn is_in_memory(&self) -> bool {
+                true
             }
         }
     )*};

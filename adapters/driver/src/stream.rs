@@ -8,21 +8,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::{Filled, Source};
 
 /// How much is read at once, and kept in one piece, in bytes (64 KiB).
-const BLOCK: usize = 64 * 1024;
+pub(crate) const BLOCK: usize = 64 * 1024;
 
-/// A reader that ends where it ends, such as a pipe.
+/// A reader that is read once, from its first byte to its last, such as a pipe.
 ///
 /// What the server may still ask for again is kept: one request's worth, and less than 64 KiB more.
-pub struct StreamSource<R> {
+pub struct ReaderSource<R> {
     /// Apart from the rest, for a read may wait for long. With it what it reads into, which is there
     /// once: each thread's own would stay in the allocator.
     reader: Mutex<(R, Box<[u8]>)>,
     kept: Mutex<Kept>,
+    length: Option<u64>,
 }
 
 /// The bytes that are at hand.
 #[derive(Default)]
-struct Kept {
+pub(crate) struct Kept {
     /// Where the first block begins.
     start: u64,
     /// All full, but for the last.
@@ -47,6 +48,13 @@ impl Block {
     }
 }
 
+/// What is to be done to have more bytes at hand.
+pub(crate) enum Want {
+    Nothing(Filled),
+    /// To read at most so many.
+    Read(usize),
+}
+
 impl Kept {
     fn end(&self) -> u64 {
         let full = self.blocks.len().saturating_sub(1) as u64 * BLOCK as u64;
@@ -63,6 +71,71 @@ impl Kept {
             self.start += BLOCK as u64;
             self.spare.extend(self.blocks.pop_front());
         }
+    }
+
+    /// Drops the bytes before `keep`, and says what is to be done to have those before `upto`.
+    ///
+    /// Until [`took`](Self::took) says what has come of a read, the source has failed: should it panic,
+    /// bytes may be lost.
+    pub(crate) fn want(&mut self, keep: u64, upto: u64) -> io::Result<Want> {
+        self.drop_before(keep);
+        let end = self.end();
+        if self.failed {
+            return Err(io::Error::other("the source failed before"));
+        }
+        if self.ended || end >= upto {
+            return Ok(Want::Nothing(Filled {
+                upto: end,
+                end: self.ended,
+            }));
+        }
+        self.failed = true;
+        // No further than what is wanted, but in whole pieces: a pipe gives what it has.
+        let wanted = usize::try_from(upto - end).map_or(BLOCK, |wanted| wanted.min(BLOCK));
+        Ok(Want::Read(wanted))
+    }
+
+    /// Takes what was read into `piece`, which is as long as what was wanted.
+    pub(crate) fn took(&mut self, piece: &[u8], read: io::Result<usize>) -> io::Result<()> {
+        match read {
+            Ok(0) => self.ended = true,
+            Ok(read) => match piece.get(..read) {
+                Some(bytes) => self.push(bytes),
+                None => {
+                    return Err(io::Error::other(
+                        "it says that it read more than was asked for",
+                    ));
+                }
+            },
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // What it would give next is not what comes next.
+            Err(error) => return Err(error),
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Nothing was read yet.
+    #[cfg(feature = "async")]
+    pub(crate) fn waits(&mut self) {
+        self.failed = false;
+    }
+
+    /// See [`Source::read_at`].
+    pub(crate) fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let Some(offset) = at.checked_sub(self.start) else {
+            return Err(io::Error::other("these bytes are not kept any more"));
+        };
+        let block = usize::try_from(offset / BLOCK as u64).unwrap_or(usize::MAX);
+        // Less than a block.
+        let from = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
+        let Some(block) = self.blocks.get(block) else {
+            return Ok(0);
+        };
+        let left = block.bytes[..block.filled].get(from..).unwrap_or_default();
+        let length = left.len().min(buf.len());
+        buf[..length].copy_from_slice(&left[..length]);
+        Ok(length)
     }
 
     fn push(&mut self, mut bytes: &[u8]) {
@@ -83,12 +156,27 @@ impl Kept {
     }
 }
 
-impl<R: Read + Send + 'static> StreamSource<R> {
-    /// Takes a reader; its next byte is the upload's first.
+impl<R: Read + Send + 'static> ReaderSource<R> {
+    /// Takes a reader, which ends where it ends; its next byte is the upload's first, also where an
+    /// upload goes on.
     pub fn new(reader: R) -> Self {
         Self {
             reader: Mutex::new((reader, vec![0; BLOCK].into())),
             kept: Mutex::default(),
+            length: None,
+        }
+    }
+
+    /// Says how many bytes it has. The upload is created with that, which every server understands; a
+    /// reader that has fewer or more ends it.
+    ///
+    /// That it ends there is made sure of before the last bytes are sent: a reader that stays open after
+    /// them, such as a connection, is to be limited to that length.
+    #[must_use]
+    pub fn with_length(self, bytes: u64) -> Self {
+        Self {
+            length: Some(bytes),
+            ..self
         }
     }
 
@@ -97,80 +185,45 @@ impl<R: Read + Send + 'static> StreamSource<R> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<R: Read + Send + 'static> Source for StreamSource<R> {
+impl<R: Read + Send + 'static> Source for ReaderSource<R> {
     fn length(&self) -> Option<u64> {
-        None
+        self.length
+    }
+
+    fn is_stream(&self) -> bool {
+        true
     }
 
     fn fill(&self, keep: u64, upto: u64) -> io::Result<Filled> {
         let mut reader = lock(&self.reader);
         let (reader, piece) = &mut *reader;
         loop {
-            let mut kept = self.kept();
-            kept.drop_before(keep);
-            let end = kept.end();
-            if kept.failed {
-                return Err(io::Error::other("the source failed before"));
-            }
-            if kept.ended || end >= upto {
-                let end_is_there = kept.ended;
-                return Ok(Filled {
-                    upto: end,
-                    end: end_is_there,
-                });
-            }
-            // Until the read has come back: should it panic, bytes may be lost.
-            kept.failed = true;
-            drop(kept);
-            // No further than what is wanted, but in whole pieces: a pipe gives what it has.
-            let wanted = usize::try_from(upto - end).map_or(BLOCK, |wanted| wanted.min(BLOCK));
-            let read = reader.read(&mut piece[..wanted]);
-            let mut kept = self.kept();
-            kept.failed = false;
-            match read {
-                Ok(0) => kept.ended = true,
-                Ok(read) if read > wanted => {
-                    kept.failed = true;
-                    return Err(io::Error::other(
-                        "it says that it read more than was asked for",
-                    ));
-                }
-                Ok(read) => kept.push(&piece[..read]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // What it would give next is not what comes next.
-                    kept.failed = true;
-                    return Err(error);
-                }
-            }
+            let wanted = match self.kept().want(keep, upto)? {
+                Want::Nothing(filled) => return Ok(filled),
+                Want::Read(wanted) => wanted,
+            };
+            let piece = &mut piece[..wanted];
+            let read = reader.read(piece);
+            self.kept().took(piece, read)?;
         }
     }
 
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let kept = self.kept();
-        let Some(offset) = at.checked_sub(kept.start) else {
-            return Err(io::Error::other("these bytes are not kept any more"));
-        };
-        let block = usize::try_from(offset / BLOCK as u64).unwrap_or(usize::MAX);
-        // Less than a block.
-        let from = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
-        let Some(block) = kept.blocks.get(block) else {
-            return Ok(0);
-        };
-        let left = block.bytes[..block.filled].get(from..).unwrap_or_default();
-        let length = left.len().min(buf.len());
-        buf[..length].copy_from_slice(&left[..length]);
-        Ok(length)
+        self.kept().read_at(buf, at)
+    }
+
+    fn is_in_memory(&self) -> bool {
+        true
     }
 }
 
-impl<R> fmt::Debug for StreamSource<R> {
+impl<R> fmt::Debug for ReaderSource<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamSource").finish_non_exhaustive()
+        f.debug_struct("ReaderSource").finish_non_exhaustive()
     }
 }
 
@@ -243,8 +296,8 @@ mod tests {
         u8::try_from(offset.wrapping_mul(2_654_435_761) >> 24 & 0xff).unwrap()
     }
 
-    fn growing(length: u64) -> StreamSource<Growing> {
-        StreamSource::new(Growing {
+    fn growing(length: u64) -> ReaderSource<Growing> {
+        ReaderSource::new(Growing {
             next: 0,
             given: 0,
             length,
@@ -313,7 +366,7 @@ mod tests {
                 }
             }
         }
-        let source = StreamSource::new(Once(false));
+        let source = ReaderSource::new(Once(false));
         assert_eq!(source.fill(0, 10).unwrap_err().to_string(), "once");
         assert!(source.fill(0, 10).is_err());
     }
@@ -328,7 +381,7 @@ mod tests {
                 Ok(1)
             }
         }
-        let source = StreamSource::new(Panics(false));
+        let source = ReaderSource::new(Panics(false));
         let fill = || source.fill(0, 10);
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(fill)).is_err());
         assert!(source.fill(0, 10).is_err(), "nobody knows what it had read");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http::{Request, Response};
 use peak_alloc::PeakAlloc;
-use tus_driver::{Client, Control, StreamSource, Transport};
+use tus_driver::{Client, Control, ReaderSource, Transport};
 use tus_proto::{Body, Failure, FailureKind, Terms};
 
 #[global_allocator]
@@ -127,7 +127,7 @@ fn a_stream_keeps_one_request_and_less_than_a_mebibyte() {
             pattern: Arc::clone(&pattern),
             state: Mutex::default(),
         });
-        let source = StreamSource::new(Made {
+        let source = ReaderSource::new(Made {
             pattern: Arc::clone(&pattern),
             at: 0,
         });

@@ -18,14 +18,14 @@
 //!
 //! ```no_run
 //! # use tus_ureq::http::HeaderValue;
-//! use tus_ureq::driver::{FileSource, StreamSource};
+//! use tus_ureq::driver::{FileSource, ReaderSource};
 //! use tus_ureq::http::{HeaderMap, header::AUTHORIZATION};
 //! use tus_ureq::proto::Algorithm;
 //!
 //! # let endpoint = "https://example.org/files/";
 //! # fn token() -> HeaderValue { HeaderValue::from_static("Bearer x") }
 //! let client = tus_ureq::Client::new(); // it remembers what each server offers
-//! client.upload(endpoint).send(StreamSource::new(std::io::stdin()))?;
+//! client.upload(endpoint).send(ReaderSource::new(std::io::stdin()))?;
 //! client.upload(endpoint).parallel(4).send(FileSource::open("disk.img")?)?;
 //! let logs = [FileSource::open("1.log")?, FileSource::open("2.log")?];
 //! client.upload_many(endpoint, logs).send()?;
@@ -38,7 +38,7 @@
 //! ```
 //!
 //! An upload that was cut short goes on in a later run if its checkpoint is kept:
-//! [`UploadCall::resume_from`]. It is ended from elsewhere with a
+//! [`resume_from`](tus_driver::Call::resume_from). It is ended from elsewhere with a
 //! [`Canceller`](tus_driver::Canceller).
 //!
 //! # Which client
@@ -87,10 +87,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tus_driver::{
-    Control, DiscoverCall, InspectCall, IntoSource, TerminateCall, Transport, UploadCall,
-    UploadManyCall,
-};
+use tus_driver::{Control, Transport};
 use tus_proto::{Body, Failure, Terms};
 use ureq::Agent;
 
@@ -144,42 +141,9 @@ impl Client {
             agents,
         }
     }
-
-    /// Creates an upload at this endpoint, then sends it.
-    pub fn upload<'a>(&self, endpoint: impl Into<String>) -> UploadCall<'a> {
-        self.client.upload(endpoint)
-    }
-
-    /// Uploads several sources, each as a part, and joins them in their order to one upload at this
-    /// endpoint.
-    pub fn upload_many<'a, S: IntoSource>(
-        &self,
-        endpoint: impl Into<String>,
-        sources: impl IntoIterator<Item = S>,
-    ) -> UploadManyCall<'a> {
-        self.client.upload_many(endpoint, sources)
-    }
-
-    /// Sends what is missing to the upload at this URL.
-    pub fn append<'a>(&self, url: impl Into<String>) -> UploadCall<'a> {
-        self.client.append(url)
-    }
-
-    /// Asks what the server knows of the upload at this URL.
-    pub fn inspect<'a>(&self, url: impl Into<String>) -> InspectCall<'a> {
-        self.client.inspect(url)
-    }
-
-    /// Deletes the upload at this URL.
-    pub fn terminate<'a>(&self, url: impl Into<String>) -> TerminateCall<'a> {
-        self.client.terminate(url)
-    }
-
-    /// Asks what the server at this endpoint offers.
-    pub fn discover<'a>(&self, endpoint: impl Into<String>) -> DiscoverCall<'a> {
-        self.client.discover(endpoint)
-    }
 }
+
+driver::client_methods!(Client, driver::Blocking);
 
 impl Default for Client {
     fn default() -> Self {

@@ -1,6 +1,6 @@
 //! What the caller sees and changes on the way.
 
-use std::cell::RefCell;
+use std::sync::Mutex;
 
 use http::{HeaderMap, HeaderValue};
 use tus_driver::Error;
@@ -26,17 +26,17 @@ fn fields(name: &'static str, value: &'static str) -> HeaderMap {
 #[test]
 fn fresh_credentials_are_asked_for_and_used() {
     let line = Line::to(guarded("Bearer new"), []);
-    let asked = RefCell::new(Vec::new());
+    let asked = Mutex::new(Vec::new());
     let done = line
         .upload()
         .header("authorization", "Bearer old")
         .authorize(|challenge| {
-            asked.borrow_mut().push(challenge.clone());
+            asked.lock().unwrap().push(challenge.clone());
             Some(fields("authorization", "Bearer new"))
         })
         .send(bytes(10_000));
     done.unwrap();
-    let asked = asked.borrow();
+    let asked = asked.lock().unwrap();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].status, 401);
     assert_eq!(asked[0].challenges, ["Bearer"]);
@@ -80,10 +80,10 @@ fn a_callback_that_panics_is_no_network_error() {
 #[test]
 fn a_hook_changes_headers_and_nothing_else() {
     let line = Line::good();
-    let seen = RefCell::new(Vec::new());
+    let seen = Mutex::new(Vec::new());
     line.upload()
         .on_request(|request, terms| {
-            seen.borrow_mut().push(terms.op);
+            seen.lock().unwrap().push(terms.op);
             *request.method_mut() = http::Method::TRACE;
             *request.uri_mut() = http::Uri::from_static("http://elsewhere.test/");
             *request.body_mut() = 7..9;
@@ -101,7 +101,7 @@ fn a_hook_changes_headers_and_nothing_else() {
         .send(bytes(10_000))
         .unwrap();
     assert!(line.content() == bytes(10_000));
-    assert_eq!(*seen.borrow(), [Op::Create, Op::Append]);
+    assert_eq!(*seen.lock().unwrap(), [Op::Create, Op::Append]);
     let server = line.server();
     assert!(
         server
@@ -122,7 +122,7 @@ fn a_hook_does_not_see_what_goes_elsewhere() {
         },
         [],
     );
-    let at_home = RefCell::new(0);
+    let at_home = Mutex::new(0);
     line.client()
         .upload("http://home.test/files/")
         .config(|config| {
@@ -132,23 +132,26 @@ fn a_hook_does_not_see_what_goes_elsewhere() {
         .on_request(|request, terms| {
             assert!(terms.trusted);
             assert_eq!(request.uri().host(), Some("home.test"));
-            *at_home.borrow_mut() += 1;
+            *at_home.lock().unwrap() += 1;
         })
         .send("hello")
         .unwrap();
-    assert!(*at_home.borrow() > 0);
+    assert!(*at_home.lock().unwrap() > 0);
 }
 
 #[test]
 fn every_answer_is_shown() {
     let line = Line::good();
-    let seen = RefCell::new(Vec::new());
+    let seen = Mutex::new(Vec::new());
     line.client()
         .upload(ENDPOINT)
-        .on_response(|response, op| seen.borrow_mut().push((op, response.status().as_u16())))
+        .on_response(|response, op| seen.lock().unwrap().push((op, response.status().as_u16())))
         .send("hello")
         .unwrap();
-    assert_eq!(*seen.borrow(), [(Op::Discover, 204), (Op::Create, 201)]);
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [(Op::Discover, 204), (Op::Create, 201)]
+    );
     let server = line.client().discover(ENDPOINT).send().unwrap().unwrap();
     assert_eq!(server.offers(Extension::Checksum), Some(true));
 }

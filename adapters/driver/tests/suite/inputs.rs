@@ -233,3 +233,29 @@ fn misuse_is_found_before_any_request() {
     assert!(matches!(error, Error::Misuse(Misuse::Url(_))), "{error}");
     assert_eq!(line.methods(), "");
 }
+
+#[test]
+fn a_future_that_waits_gives_no_credentials_to_who_waits_on_a_thread() {
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let options = tus_testkit::Options {
+            quirks: vec![tus_testkit::Quirk::Authorization("Bearer new".to_owned())],
+            ..tus_testkit::Options::default()
+        };
+        let transport = Line::to(options, []) as Arc<dyn Transport>;
+        let source: Arc<dyn Source> = Arc::new("hello");
+        let mut config = Config::default();
+        config.authorize = Authorize::OnUnauthorized;
+        let machine = Upload::create(ENDPOINT, 5, &config).unwrap();
+        let mut options = Options::default();
+        options.authorize = Some(Box::new(|_| Box::pin(std::future::pending())));
+        let ended = run(machine, &transport, &source, &mut options);
+        tell.send(ended).expect("the test waits");
+    });
+    let ended = told.recv_timeout(Duration::from_secs(20));
+    let error = ended.expect("it hangs").unwrap_err();
+    assert!(
+        matches!(&error, Error::Upload(tus_proto::Error::Rejected { status, .. }) if *status == 401),
+        "{error}"
+    );
+}

@@ -154,7 +154,7 @@ fn what_was_to_be_stopped_is_not_once_the_exchange_has_returned() {
     let canceller = Canceller::new();
     line.upload()
         .canceller(canceller.clone())
-        .on_event(|event| {
+        .on_event(move |event| {
             if matches!(event, Event::Sent { .. }) && canceller.cancelled().is_none() {
                 go.send(()).unwrap();
                 // The exchange returns, and the driver does not know it yet.
@@ -184,7 +184,7 @@ fn a_caller_that_takes_its_time_does_not_cost_an_attempt() {
     let line = Line::with([good(), prompt]);
     line.upload()
         .config(|config| config.timeouts.answer_to_body = Duration::from_millis(50))
-        .on_event(|event| {
+        .on_event(move |event| {
             if matches!(event, Event::Sent { .. }) {
                 go.send(()).unwrap();
                 let _ = told.recv_timeout(Duration::from_secs(20));

@@ -1,8 +1,10 @@
 //! The loop, the sources and the store, over a transport without sockets.
 
+mod async_sources;
 mod calls;
 mod checksums;
 mod files;
+mod futures;
 mod hooks;
 mod inputs;
 mod line;
@@ -11,3 +13,4 @@ mod parts;
 mod resume;
 mod store;
 mod streams;
+mod wire;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
-use tus_driver::{Canceller, Error, FileSource, Store, StreamSource, UploadCall};
+use tus_driver::{Canceller, Error, FileSource, ReaderSource, Store, UploadCall};
 use tus_proto::{Cancel, Config, Event, Misuse};
 use tus_testkit::{Options, Upload};
 
@@ -213,7 +213,7 @@ fn a_lost_concatenation_is_looked_into_and_asked_again() {
 fn what_cannot_be_in_parts_is_refused_before_any_request() {
     let line = Line::good();
     let call = |parts| line.client().upload(ENDPOINT).parallel(parts);
-    let stream = StreamSource::new(std::io::empty());
+    let stream = ReaderSource::new(std::io::empty());
     let errors = [
         call(0).send("hello").unwrap_err(),
         call(2).send(stream).unwrap_err(),

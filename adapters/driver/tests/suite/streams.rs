@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use tus_driver::{
-    Canceller, Client, Error, Options, SeekSource, Source, StreamSource, Transport, UploadCall, run,
+    Canceller, Client, Error, Options, ReaderSource, SeekSource, Source, Transport, UploadCall, run,
 };
 use tus_proto::{Cancel, Config, Misuse};
 use tus_testkit::Quirk;
@@ -34,8 +34,8 @@ impl Read for Pipe {
     }
 }
 
-fn pipe(length: usize) -> StreamSource<Pipe> {
-    StreamSource::new(Pipe(Cursor::new(bytes(length))))
+fn pipe(length: usize) -> ReaderSource<Pipe> {
+    ReaderSource::new(Pipe(Cursor::new(bytes(length))))
 }
 
 // 17
@@ -47,6 +47,27 @@ fn a_stream_arrives_wherever_it_ends() {
         assert!(line.content() == bytes(length), "{length} bytes");
         let server = line.server();
         assert!(server.uploads().all(tus_testkit::Upload::is_complete));
+    }
+}
+
+#[test]
+fn a_stream_whose_length_is_known_tells_it() {
+    for length in [0, 10_000, 123_456] {
+        let line = Line::good();
+        let source = pipe(length).with_length(length as u64);
+        upload(&line, 10_000).send(source).unwrap();
+        assert!(line.content() == bytes(length), "{length} bytes");
+        let created = line.server().log()[0].headers.clone();
+        assert_eq!(created["upload-length"], length.to_string().as_str());
+    }
+    for wrong in [0, 9_999, 10_001] {
+        let line = Line::good();
+        let source = pipe(10_000).with_length(wrong);
+        let error = upload(&line, 3_000).send(source).unwrap_err();
+        assert!(
+            matches!(error, Error::Upload(tus_proto::Error::Source { .. })),
+            "{error}"
+        );
     }
 }
 
@@ -65,7 +86,7 @@ fn a_stream_to_who_takes_no_length_later_is_refused_before_it_is_read() {
         ..tus_testkit::Options::default()
     };
     let line = Line::to(options, []);
-    let unread = StreamSource::new(Broken(|| panic!("it is not to be read")));
+    let unread = ReaderSource::new(Broken(|| panic!("it is not to be read")));
     let error = upload(&line, 10_000).send(unread).unwrap_err();
     assert!(
         matches!(error, Error::Misuse(Misuse::NotOffered(_))),
@@ -128,7 +149,7 @@ fn a_reader_that_fails_or_panics_is_the_sources_fault() {
     ];
     for (fault, words) in faults {
         let line = Line::good();
-        let source = StreamSource::new(pipe_then(20_000, fault));
+        let source = ReaderSource::new(pipe_then(20_000, fault));
         let error = upload(&line, 10_000).send(source).unwrap_err();
         assert!(
             matches!(&error, Error::Upload(tus_proto::Error::Source { failure, .. })
@@ -168,7 +189,7 @@ fn a_stream_that_gives_nothing_is_left_when_it_is_cancelled() {
                 other.cancel(Cancel::Terminate);
             }
         })
-        .send(StreamSource::new(Waiting(wait)))
+        .send(ReaderSource::new(Waiting(wait)))
         .unwrap_err();
     assert!(
         matches!(
@@ -201,7 +222,7 @@ impl Read for Counted {
 #[test]
 fn no_more_is_read_of_a_stream_than_the_next_request_carries() {
     let given = Arc::new(AtomicU64::new(0));
-    let source = StreamSource::new(Counted {
+    let source = ReaderSource::new(Counted {
         left: 1_000 * KIB,
         given: Arc::clone(&given),
     });
