@@ -2,11 +2,10 @@
 //! chunks.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -14,24 +13,69 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 const BUFFER: usize = 64 << 10;
 const MAX_HEADERS: usize = 128;
 
-/// The reading side of a connection.
+/// A connection's bytes: as they are, or as TLS makes them.
+pub(crate) trait Line: Read + Write {
+    fn stream(&self) -> &TcpStream;
+
+    /// Ends what is written, in order.
+    fn finish(&mut self) -> io::Result<()> {
+        self.stream().shutdown(Shutdown::Write)
+    }
+}
+
+/// Bytes as they are.
+pub(crate) struct Plain(pub(crate) Arc<TcpStream>);
+
+impl Line for Plain {
+    fn stream(&self) -> &TcpStream {
+        &self.0
+    }
+}
+
+impl Read for Plain {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buf)
+    }
+}
+
+impl Write for Plain {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connection, read in the pieces that a message has.
 pub(crate) struct Inbox {
-    stream: Arc<TcpStream>,
+    line: Box<dyn Line>,
     buffer: Box<[u8]>,
     filled: Range<usize>,
 }
 
 impl Inbox {
-    pub(crate) fn new(stream: Arc<TcpStream>) -> Self {
+    pub(crate) fn new(line: impl Line + 'static) -> Self {
         Self {
-            stream,
+            line: Box::new(line),
             buffer: vec![0; BUFFER].into(),
             filled: 0..0,
         }
     }
 
     pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.line.stream()
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.line.write_all(bytes)?;
+        self.line.flush()
+    }
+
+    /// Ends what is written, in order.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.line.finish()
     }
 
     /// A head, up to and with its empty line; `None` if the peer closed, or broke off in it.
@@ -53,7 +97,7 @@ impl Inbox {
             if self.filled.len() == BUFFER {
                 return Err(invalid("a head of more than 64 KiB"));
             }
-            let read = (&*self.stream).read(&mut self.buffer[self.filled.end..])?;
+            let read = self.line.read(&mut self.buffer[self.filled.end..])?;
             if read == 0 {
                 return Ok(None);
             }
@@ -70,7 +114,7 @@ impl Inbox {
     /// Some bytes that have arrived, at most so many; none if the peer closed.
     pub(crate) fn read(&mut self, most: u64) -> io::Result<&[u8]> {
         if self.filled.is_empty() {
-            let read = (&*self.stream).read(&mut self.buffer)?;
+            let read = self.line.read(&mut self.buffer)?;
             self.filled = 0..read;
         }
         let most = usize::try_from(most).map_or(BUFFER, |most| most.min(BUFFER));
@@ -232,14 +276,14 @@ impl Case {
     }
 }
 
-/// Writes an answer whole. `close` announces that it is the connection's last.
-pub(crate) fn write_response(
-    mut stream: &TcpStream,
-    method: &Method,
-    response: &Response<Bytes>,
+/// An answer's head. `length` is that of its body, unless the head says it itself; `close` announces
+/// that it is the connection's last.
+pub(crate) fn encode_head(
+    response: &Response<()>,
+    length: Option<usize>,
     case: Case,
     close: bool,
-) -> io::Result<()> {
+) -> Vec<u8> {
     let status = response.status();
     let mut out = format!(
         "HTTP/1.1 {} {}\r\n",
@@ -247,15 +291,17 @@ pub(crate) fn write_response(
         status.canonical_reason().unwrap_or("")
     )
     .into_bytes();
+    let own = response.headers().iter().filter(|(name, _)| {
+        let ours = **name == CONTENT_LENGTH && length.is_some() || **name == CONNECTION && close;
+        !ours
+    });
     let framing = [
-        (!bodiless(status)).then(|| (CONTENT_LENGTH, HeaderValue::from(response.body().len()))),
+        length
+            .filter(|_| !bodiless(status))
+            .map(|length| (CONTENT_LENGTH, HeaderValue::from(length))),
         close.then_some((CONNECTION, HeaderValue::from_static("close"))),
     ];
     let framing = framing.iter().flatten().map(|(name, value)| (name, value));
-    let own = response
-        .headers()
-        .iter()
-        .filter(|(name, _)| !matches!(**name, CONTENT_LENGTH | CONNECTION));
     for (name, value) in own.chain(framing) {
         case.write(name, &mut out);
         out.extend_from_slice(b": ");
@@ -263,14 +309,11 @@ pub(crate) fn write_response(
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
-    if method != Method::HEAD && !bodiless(status) {
-        out.extend_from_slice(response.body());
-    }
-    stream.write_all(&out)
+    out
 }
 
 /// Answers without a body have no `Content-Length` either (RFC 9110 section 8.6).
-fn bodiless(status: StatusCode) -> bool {
+pub(crate) fn bodiless(status: StatusCode) -> bool {
     status.is_informational()
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED

@@ -13,8 +13,9 @@
 //!   resets, stalls and delays at given byte counts, and [`Scripted`] a peer that says exactly the
 //!   bytes it was told to, for all that no HTTP server would do.
 //!
-//! Nothing here is asynchronous: sockets are served by plain threads, which end when their owner is
-//! dropped.
+//! Sockets are served by plain threads, which end when their owner is dropped; nothing here is
+//! asynchronous, unless the feature `conformance` brings HTTP/2: then a `Stage` plays any answer for
+//! a request, and a `Loopback` serves, over HTTP/1.1 and HTTP/2, in the clear and over TLS.
 //!
 //! # In memory
 //!
@@ -61,9 +62,15 @@
 //! # drop(endpoint);
 //! ```
 
+#[cfg(feature = "conformance")]
+mod carrier;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod date;
 mod fault;
 mod http1;
+#[cfg(feature = "conformance")]
+mod http2;
 mod location;
 mod loopback;
 mod names;
@@ -72,15 +79,22 @@ mod proxy;
 mod quirk;
 mod scripted;
 mod server;
+mod serving;
+#[cfg(feature = "conformance")]
+mod stage;
 mod time;
 mod upload;
 
+#[cfg(feature = "conformance")]
+pub use carrier::{Authority, Carrier};
 pub use fault::{Ending, Fault, FaultPlan, Outcome, Rates, Reach, SplitMix64};
 pub use location::Location;
-pub use loopback::Loopback;
+pub use loopback::{Loopback, Refusing};
 pub use proxy::{Proxy, ProxyPlan, Trouble};
 pub use quirk::Quirk;
 pub use scripted::{Scripted, Step};
 pub use server::{Begun, Extension, Options, Reading, Record, Server, Trailers, checksum};
+#[cfg(feature = "conformance")]
+pub use stage::{Act, End, Seen, Stage};
 pub use time::VirtualClock;
 pub use upload::Upload;

@@ -1,21 +1,17 @@
 //! The server on a port.
 
-use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT};
+use http::Response;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
-use crate::http1::{Case, Inbox, Incoming, parse_head, write_response};
-use crate::port::{Lines, Port, end_with_reset, lock};
+use crate::http1::Case;
+use crate::port::{Closed, Lines, Port, lock};
+use crate::serving::{Carriage, Served, Then};
 use crate::{Begun, Fault, FaultPlan, Quirk, Reach, Reading, Server};
-
-/// How long a client that got an early answer may stay silent before the connection is closed.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// A [`Server`] on a port of 127.0.0.1 that the system picks, over HTTP/1.1.
 ///
@@ -40,12 +36,48 @@ const LINGER: Duration = Duration::from_secs(5);
 pub struct Loopback {
     port: Port,
     shared: Arc<Shared>,
+    carriage: Carriage,
 }
 
 #[derive(Debug)]
 struct Shared {
     server: Mutex<Server>,
     faults: Mutex<FaultPlan>,
+}
+
+/// A [`Loopback`] that is to be: its port is taken, and refuses connections.
+#[derive(Debug)]
+pub struct Refusing {
+    endpoint: String,
+    closed: Closed,
+    server: Server,
+}
+
+impl Refusing {
+    /// The URL of uploads to be created.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        self.closed.url(&self.endpoint)
+    }
+
+    /// Starts serving there.
+    ///
+    /// # Panics
+    ///
+    /// If nobody can listen there.
+    #[must_use]
+    pub fn listen(self) -> Loopback {
+        Loopback::open(Shared::new(self.server), Carriage::Plain, self.closed)
+    }
+}
+
+impl Shared {
+    fn new(server: Server) -> Arc<Self> {
+        Arc::new(Self {
+            server: Mutex::new(server),
+            faults: Mutex::new(FaultPlan::none()),
+        })
+    }
 }
 
 impl Loopback {
@@ -56,10 +88,36 @@ impl Loopback {
     /// If there is no port to listen on.
     #[must_use]
     pub fn start(server: Server) -> Self {
-        Self::open(Arc::new(Shared {
-            server: Mutex::new(server),
-            faults: Mutex::new(FaultPlan::none()),
-        }))
+        Self::begin(server, Carriage::Plain)
+    }
+
+    /// Starts serving over another [`Carrier`](crate::Carrier).
+    ///
+    /// # Panics
+    ///
+    /// If there is no port to listen on.
+    #[cfg(feature = "conformance")]
+    #[must_use]
+    pub fn over(carrier: crate::Carrier, server: Server) -> Self {
+        Self::begin(server, Carriage::Of(crate::carrier::Carriage::new(carrier)))
+    }
+
+    /// A port for the server, on which nobody listens yet: connections are refused.
+    ///
+    /// # Panics
+    ///
+    /// If there is no port.
+    #[must_use]
+    pub fn refusing(server: Server) -> Refusing {
+        Refusing {
+            endpoint: server.endpoint().to_owned(),
+            closed: Closed::any(),
+            server,
+        }
+    }
+
+    fn begin(server: Server, carriage: Carriage) -> Self {
+        Self::open(Shared::new(server), carriage, Closed::any())
     }
 
     /// Another port, so another origin, with the same server and faults behind it.
@@ -69,21 +127,40 @@ impl Loopback {
     /// If there is no port to listen on.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self::open(Arc::clone(&self.shared))
+        Self::open(
+            Arc::clone(&self.shared),
+            self.carriage.clone(),
+            Closed::any(),
+        )
     }
 
-    fn open(shared: Arc<Shared>) -> Self {
-        let of_connections = Arc::clone(&shared);
+    fn open(shared: Arc<Shared>, carriage: Carriage, closed: Closed) -> Self {
+        let (of_requests, of_connections) = (Arc::clone(&shared), carriage.clone());
         let serve = move |_, stream, lines: &Lines| {
-            Connection {
-                inbox: Inbox::new(stream),
-                shared: &of_connections,
-                lines,
-            }
-            .run();
+            let pass = |head: &Parts, request: &mut dyn Served| {
+                Passing {
+                    shared: &of_requests,
+                    lines,
+                    head,
+                    request,
+                }
+                .pass()
+            };
+            of_connections.serve(stream, lines, &pass);
         };
-        let port = Port::open(None, serve).expect("a port of 127.0.0.1");
-        Self { port, shared }
+        let port = Port::open(closed, serve).expect("a port of 127.0.0.1");
+        Self {
+            port,
+            shared,
+            carriage,
+        }
+    }
+
+    /// Who has signed its certificate, if it has one.
+    #[cfg(feature = "conformance")]
+    #[must_use]
+    pub fn authority(&self) -> Option<&crate::Authority> {
+        self.carriage.authority()
     }
 
     /// Where it listens.
@@ -95,13 +172,13 @@ impl Loopback {
     /// The URL of uploads to be created.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        self.port.url(self.server().endpoint())
+        self.url(self.server().endpoint())
     }
 
     /// The URL of a path, which begins with a slash.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        self.port.url(path)
+        self.port.url_over(path, self.carriage.is_tls())
     }
 
     /// The server. No request is looked at while it is held.
@@ -115,19 +192,12 @@ impl Loopback {
     }
 }
 
-struct Connection<'a> {
-    inbox: Inbox,
+/// One request on its way to the server.
+struct Passing<'a> {
     shared: &'a Shared,
     lines: &'a Lines,
-}
-
-/// What becomes of a connection after an exchange.
-enum Then {
-    Next,
-    /// After this answer, which the client may still have to find.
-    Close,
-    Reset,
-    Hold(Option<Reading>),
+    head: &'a Parts,
+    request: &'a mut dyn Served,
 }
 
 /// How far the server was brought into a body.
@@ -138,58 +208,30 @@ enum Fed {
     InTheMiddle,
 }
 
-impl Connection<'_> {
-    fn run(mut self) {
-        loop {
-            let Ok(Some(head)) = self.inbox.head() else {
-                return;
-            };
-            let then = match parse_head(&head) {
-                Some(head) => {
-                    let fault = lock(&self.shared.faults).next_fault();
-                    self.exchange(&head, fault)
-                }
-                None => self.refuse(),
-            };
-            match then {
-                Ok(Then::Next) => {}
-                Ok(Then::Close) => return self.close(),
-                Ok(Then::Reset) => return end_with_reset(self.inbox.stream()),
-                Ok(Then::Hold(reading)) => {
-                    self.lines.hold();
-                    if let Some(reading) = reading {
-                        self.server().abort(reading);
-                    }
-                    return;
-                }
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn exchange(&mut self, head: &Parts, fault: Option<Fault>) -> io::Result<Then> {
-        let mut body = Incoming::new(&head.headers);
+impl Passing<'_> {
+    fn pass(&mut self) -> io::Result<Then> {
+        let fault = lock(&self.shared.faults).next_fault();
         match &fault {
             Some(Fault::Refuse | Fault::LoseRequest) => {
-                self.server().note(head, None);
+                self.server().note(self.head, None);
                 return Ok(Then::Reset);
             }
             Some(Fault::Answer {
                 reach: reach @ (Reach::Nothing | Reach::Swallowed),
                 response,
             }) => {
-                let record = self.server().note(head, Some(response.status()));
+                let record = self.server().note(self.head, Some(response.status()));
                 if *reach == Reach::Swallowed {
-                    self.go_on(head)?;
-                    let read = self.swallow(&mut body);
+                    self.request.go_on(self.head)?;
+                    let read = self.swallow();
                     self.server().note_body(record, read);
                 }
-                return self.send(head, response, body.is_read());
+                return self.send(response);
             }
             _ => {}
         }
 
-        let begun = self.server().begin(head);
+        let begun = self.server().begin(self.head);
         let response = match begun {
             Begun::Answered(response) => response,
             Begun::Reading(reading) => {
@@ -205,23 +247,26 @@ impl Connection<'_> {
                     _ => u64::MAX,
                 };
                 let fed = self
-                    .go_on(head)
-                    .and_then(|()| self.feed(&reading, &mut body, wanted));
+                    .request
+                    .go_on(self.head)
+                    .and_then(|()| self.feed(&reading, wanted));
                 match (fed, fault) {
                     (Ok(Fed::Enough), fault) => {
                         let response = self.server().finish(reading);
-                        return self.end(head, &response, body.is_read(), fault);
+                        return self.end(&response, fault);
                     }
                     (Ok(Fed::InTheMiddle), Some(Fault::Stall { .. })) => {
-                        return Ok(Then::Hold(Some(reading)));
+                        self.lines.hold();
+                        self.server().abort(reading);
+                        return Ok(Then::Hold);
                     }
                     (Ok(Fed::InTheMiddle), Some(Fault::Answer { response, .. })) => {
                         self.server().abort(reading);
-                        return self.send(head, &response, false);
+                        return self.send(&response);
                     }
                     (Err(error), _) if error.kind() == io::ErrorKind::InvalidData => {
                         self.server().abort(reading);
-                        return self.refuse();
+                        return Err(error);
                     }
                     _ => {
                         self.server().abort(reading);
@@ -230,27 +275,21 @@ impl Connection<'_> {
                 }
             }
         };
-        self.end(head, &response, body.is_read(), fault)
+        self.end(&response, fault)
     }
 
     /// Sends the server's answer, unless the fault wants something else.
-    fn end(
-        &self,
-        head: &Parts,
-        response: &Response<Bytes>,
-        reusable: bool,
-        fault: Option<Fault>,
-    ) -> io::Result<Then> {
+    fn end(&mut self, response: &Response<Bytes>, fault: Option<Fault>) -> io::Result<Then> {
         match fault {
-            None => self.send(head, response, reusable),
-            Some(Fault::Answer { response, .. }) => self.send(head, &response, reusable),
+            None => self.send(response),
+            Some(Fault::Answer { response, .. }) => self.send(&response),
             Some(Fault::Delay(delay)) => {
                 if !self.lines.wait(delay) {
                     return Ok(Then::Reset);
                 }
-                self.send(head, response, reusable)
+                self.send(response)
             }
-            Some(Fault::Stall { .. }) => Ok(Then::Hold(None)),
+            Some(Fault::Stall { .. }) => Ok(Then::Hold),
             Some(Fault::Cut { .. } | Fault::LoseAnswer | Fault::LoseRequest | Fault::Refuse) => {
                 Ok(Then::Reset)
             }
@@ -258,8 +297,8 @@ impl Connection<'_> {
     }
 
     /// Brings so many bytes of the body to the server, and what comes after the last one.
-    fn feed(&mut self, reading: &Reading, body: &mut Incoming, mut wanted: u64) -> io::Result<Fed> {
-        while let Some(piece) = body.piece(&mut self.inbox, wanted)? {
+    fn feed(&mut self, reading: &Reading, mut wanted: u64) -> io::Result<Fed> {
+        while let Some(piece) = self.request.piece(wanted)? {
             if wanted == 0 {
                 return Ok(Fed::InTheMiddle);
             }
@@ -268,37 +307,22 @@ impl Connection<'_> {
                 return Ok(Fed::Enough);
             }
         }
-        if let Incoming::Ended(fields) = body {
+        if let Some(fields) = self.request.trailers() {
             self.server().trailers(reading, fields);
         }
         Ok(Fed::Enough)
     }
 
     /// Reads the body and forgets it; says how many bytes came.
-    fn swallow(&mut self, body: &mut Incoming) -> u64 {
+    fn swallow(&mut self) -> u64 {
         let mut read = 0;
-        while let Ok(Some(piece)) = body.piece(&mut self.inbox, u64::MAX) {
+        while let Ok(Some(piece)) = self.request.piece(u64::MAX) {
             read += piece.len() as u64;
         }
         read
     }
 
-    /// Tells a client that waits for it to go on with the body.
-    fn go_on(&self, head: &Parts) -> io::Result<()> {
-        if head
-            .headers
-            .get(EXPECT)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-        {
-            self.inbox
-                .stream()
-                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-        }
-        Ok(())
-    }
-
-    fn send(&self, head: &Parts, response: &Response<Bytes>, reusable: bool) -> io::Result<Then> {
-        let close = !reusable || has_token(&head.headers, &CONNECTION, "close");
+    fn send(&mut self, response: &Response<Bytes>) -> io::Result<Then> {
         let case = {
             let server = self.server();
             match server
@@ -311,44 +335,10 @@ impl Connection<'_> {
                 None => Case::Title,
             }
         };
-        write_response(self.inbox.stream(), &head.method, response, case, close)?;
-        Ok(if close { Then::Close } else { Then::Next })
-    }
-
-    fn refuse(&self) -> io::Result<Then> {
-        let mut response = Response::new(Bytes::from_static(b"this is not an HTTP request\n"));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        write_response(
-            self.inbox.stream(),
-            &Method::GET,
-            &response,
-            Case::Title,
-            true,
-        )?;
-        Ok(Then::Close)
-    }
-
-    /// Closes so that the last answer arrives: a connection closed with bytes unread would be reset,
-    /// and the answer with it.
-    fn close(&mut self) {
-        let stream = self.inbox.stream();
-        if stream.shutdown(Shutdown::Write).is_ok() && stream.set_read_timeout(Some(LINGER)).is_ok()
-        {
-            drop(self.inbox.skip(u64::MAX));
-        }
+        self.request.respond(response, case)
     }
 
     fn server(&self) -> MutexGuard<'_, Server> {
         lock(&self.shared.server)
     }
-}
-
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
 }

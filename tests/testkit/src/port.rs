@@ -27,12 +27,15 @@ pub(crate) struct Lines {
     streams: Mutex<Vec<Weak<TcpStream>>>,
 }
 
-impl Port {
-    /// `serve` gets each connection, the only handle to it, and its number from 0.
-    pub(crate) fn open<F>(buffer: Option<usize>, serve: F) -> io::Result<Self>
-    where
-        F: Fn(usize, Arc<TcpStream>, &Lines) + Send + Sync + 'static,
-    {
+/// A port that is nobody else's, and refuses connections.
+#[derive(Debug)]
+pub(crate) struct Closed {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+impl Closed {
+    pub(crate) fn new(buffer: Option<usize>) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         if let Some(size) = buffer {
             // Accepted connections inherit it, and the window is agreed on before they are accepted.
@@ -40,9 +43,32 @@ impl Port {
             socket.set_send_buffer_size(size)?;
         }
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        let address = socket.local_addr()?.as_socket();
+        let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Self { socket, address })
+    }
+
+    /// # Panics
+    ///
+    /// If there is none.
+    pub(crate) fn any() -> Self {
+        Self::new(None).expect("a port of 127.0.0.1")
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Port {
+    /// `serve` gets each connection, the only handle to it, and its number from 0.
+    pub(crate) fn open<F>(closed: Closed, serve: F) -> io::Result<Self>
+    where
+        F: Fn(usize, Arc<TcpStream>, &Lines) + Send + Sync + 'static,
+    {
+        let Closed { socket, address } = closed;
         socket.listen(128)?;
         let listener = TcpListener::from(socket);
-        let address = listener.local_addr()?;
         let lines = Arc::new(Lines::default());
         let shared = Arc::clone(&lines);
         let thread = thread::Builder::new()
@@ -76,7 +102,12 @@ impl Port {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.url_over(path, false)
+    }
+
+    pub(crate) fn url_over(&self, path: &str, tls: bool) -> String {
+        let scheme = if tls { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 }
 

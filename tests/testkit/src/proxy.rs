@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::port::{Lines, Port, end_with_reset, lock};
+use crate::port::{Closed, Lines, Port, end_with_reset, lock};
 
 /// How long a server may take to close after it was told that a request broke off.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -113,7 +113,9 @@ impl Proxy {
         let of_connections = Arc::clone(&traffic);
         let serve =
             move |_, client: Arc<TcpStream>, lines: &Lines| of_connections.serve(client, lines);
-        let port = Port::open(buffer, serve).expect("a port of 127.0.0.1");
+        let port = Closed::new(buffer)
+            .and_then(|closed| Port::open(closed, serve))
+            .expect("a port of 127.0.0.1");
         Self { port, traffic }
     }
 

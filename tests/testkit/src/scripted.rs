@@ -1,11 +1,11 @@
 //! A peer that does what it was told, byte for byte.
 
-use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use crate::http1::Inbox;
-use crate::port::{Lines, Port, end_with_reset, lock};
+use crate::http1::{Inbox, Plain};
+use crate::port::{Closed, Lines, Port, end_with_reset, lock};
 
 /// One thing that a [`Scripted`] peer does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Scripted {
             // The client may leave in the middle of it; what it said is on record.
             drop(converse(stream, steps, lines, &note));
         };
-        let port = Port::open(None, serve).expect("a port of 127.0.0.1");
+        let port = Port::open(Closed::any(), serve).expect("a port of 127.0.0.1");
         Self { port, read }
     }
 
@@ -110,7 +110,7 @@ fn converse(
     lines: &Lines,
     note: &dyn Fn(&[u8]),
 ) -> io::Result<()> {
-    let mut inbox = Inbox::new(stream);
+    let mut inbox = Inbox::new(Plain(stream));
     for step in steps {
         match step {
             Step::ReadHead => match inbox.head()? {
@@ -128,7 +128,7 @@ fn converse(
                     left -= piece.len() as u64;
                 }
             }
-            Step::Write(bytes) => inbox.stream().write_all(bytes)?,
+            Step::Write(bytes) => inbox.write(bytes)?,
             Step::Close => break,
             Step::Reset => {
                 end_with_reset(inbox.stream());
@@ -141,6 +141,6 @@ fn converse(
         }
     }
     // In order also where the client said more than was read: closing alone would reset then.
-    inbox.stream().shutdown(Shutdown::Write)?;
+    inbox.finish()?;
     inbox.skip(u64::MAX).map(drop)
 }

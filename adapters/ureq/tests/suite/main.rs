@@ -2,6 +2,4 @@
 
 mod exchange;
 mod peer;
-#[cfg(feature = "rustls")]
-mod tls;
 mod upload;

@@ -285,6 +285,19 @@ fn header_names_can_be_of_any_case() {
 }
 
 #[test]
+fn connections_are_refused_until_it_listens() {
+    let refusing = Loopback::refusing(server([]));
+    let endpoint = refusing.endpoint();
+    let address = endpoint.strip_prefix("http://").unwrap();
+    let address: SocketAddr = address.split('/').next().unwrap().parse().unwrap();
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let loopback = refusing.listen();
+    assert_eq!(loopback.endpoint(), endpoint);
+    TcpStream::connect(address).unwrap();
+}
+
+#[test]
 fn two_ports_serve_the_same_uploads() {
     let (loopback, target) = loopback([]);
     let other = loopback.another();

@@ -11,6 +11,8 @@ mod proxy;
 mod quirks;
 mod scripted;
 mod server;
+#[cfg(feature = "conformance")]
+mod stage;
 mod trailers;
 
 use bytes::Bytes;

@@ -1,5 +1,5 @@
 //! Uploads a file:
-//! `cargo run -p tus-ureq --example upload -- https://example.org/files/ a.bin`.
+//! `cargo run -p tus-ureq --example upload_ureq -- https://example.org/files/ a.bin`.
 
 use std::env;
 use std::error::Error;

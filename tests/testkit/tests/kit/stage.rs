@@ -1,0 +1,216 @@
+//! The peers of the conformance suite, over every carrier.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, SendStream};
+use http::{HeaderMap, Request, Response};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tus_testkit::{Act, Authority, Carrier, End, Loopback, Options, Server, Stage};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A client without manners, over HTTP/2.
+struct Client {
+    runtime: Runtime,
+    requests: SendRequest<Bytes>,
+}
+
+impl Client {
+    fn connect(address: std::net::SocketAddr, trusts: Option<&Authority>) -> Self {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let requests = runtime.block_on(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let Some(authority) = trusts else {
+                let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+                tokio::spawn(connection);
+                return requests;
+            };
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(config(authority)));
+            let name = ServerName::try_from("127.0.0.1").unwrap();
+            let stream = connector.connect(name, stream).await.unwrap();
+            let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            requests
+        });
+        Self { runtime, requests }
+    }
+
+    fn send(&mut self, request: Request<()>, end: bool) -> (ResponseFuture, SendStream<Bytes>) {
+        self.requests.send_request(request, end).unwrap()
+    }
+
+    fn answer(&self, answer: ResponseFuture) -> Result<Response<Bytes>, h2::Error> {
+        self.runtime.block_on(async {
+            let (head, mut body) = answer.await?.into_parts();
+            let mut words = Vec::new();
+            while let Some(data) = body.data().await {
+                let data = data?;
+                body.flow_control().release_capacity(data.len())?;
+                words.extend_from_slice(&data);
+            }
+            Ok(Response::from_parts(head, words.into()))
+        })
+    }
+}
+
+fn config(authority: &Authority) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from(authority.der().to_vec()))
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+fn patch(url: &str) -> Request<()> {
+    Request::patch(url).body(()).unwrap()
+}
+
+#[test]
+fn acts_are_played_over_http2() {
+    for carrier in [Carrier::Http2, Carrier::Http2Tls] {
+        let stage = Stage::start(
+            carrier,
+            [vec![
+                Act::Interim(Response::builder().status(103).body(()).unwrap()),
+                Act::ReadAll,
+                Act::Head(
+                    Response::builder()
+                        .status(200)
+                        .header("x", "1")
+                        .body(())
+                        .unwrap(),
+                ),
+                Act::Trickle("wor".into()),
+                Act::Write("ds".into()),
+                Act::Flood(200_000),
+            ]],
+        );
+        let mut client = Client::connect(stage.address(), stage.authority());
+        let (answer, mut body) = client.send(patch(&stage.url("/1?a")), false);
+        body.send_data("hello".into(), false).unwrap();
+        let mut trailers = HeaderMap::new();
+        trailers.insert("upload-checksum", "none".parse().unwrap());
+        body.send_trailers(trailers.clone()).unwrap();
+        let answer = client.answer(answer).unwrap();
+        assert_eq!(answer.headers()["x"], "1");
+        assert!(answer.body().starts_with(b"wordsaaa"));
+        assert_eq!(answer.body().len(), 200_005);
+        let seen = stage
+            .wait(LONG, |seen| seen[0].end.map(|_| seen[0].clone()))
+            .unwrap();
+        assert_eq!((seen.body, seen.target.as_str()), (5, "/1?a"));
+        assert_eq!(seen.crc32, crc32(b"hello"));
+        assert_eq!(seen.trailers, trailers);
+        assert_eq!(seen.end, Some(End::Played));
+        assert_eq!(stage.connections(), 1);
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let digest = tus_testkit::checksum("crc32", bytes).unwrap();
+    u32::from_be_bytes(digest.try_into().unwrap())
+}
+
+#[test]
+fn a_stream_is_reset_or_refused_alone() {
+    for (act, reason) in [
+        (Act::Reset, Reason::INTERNAL_ERROR),
+        (Act::Refuse, Reason::REFUSED_STREAM),
+    ] {
+        let stage = Stage::start(
+            Carrier::Http2,
+            [
+                vec![Act::Read(2), act],
+                vec![Act::ReadAll, Act::answer(204, "")],
+            ],
+        );
+        let mut client = Client::connect(stage.address(), None);
+        let (answer, mut body) = client.send(patch(&stage.url("/1")), false);
+        body.send_data("hello".into(), true).unwrap();
+        assert_eq!(client.answer(answer).unwrap_err().reason(), Some(reason));
+        let (answer, _) = client.send(patch(&stage.url("/1")), true);
+        assert_eq!(client.answer(answer).unwrap().status(), 204);
+        assert_eq!(stage.connections(), 1);
+    }
+}
+
+#[test]
+fn a_connection_ends_with_a_reset_or_in_order() {
+    for act in [Act::Abort, Act::Close] {
+        let stage = Stage::start(Carrier::Http2, [vec![act.clone()]]);
+        let mut client = Client::connect(stage.address(), None);
+        let (answer, _body) = client.send(patch(&stage.url("/1")), false);
+        let error = client.answer(answer).unwrap_err();
+        assert_eq!(error.is_io(), matches!(act, Act::Abort), "{error:?}");
+        assert_eq!(stage.seen()[0].end, Some(End::Played));
+    }
+}
+
+#[test]
+fn what_is_held_is_not_read_and_what_leaves_is_seen() {
+    let stage = Stage::start(Carrier::Http2, [vec![Act::Hold]]);
+    let mut client = Client::connect(stage.address(), None);
+    let (_answer, mut body) = client.send(patch(&stage.url("/1")), false);
+    body.reserve_capacity(1 << 20);
+    let mut sent = 0;
+    // The default window of a stream, and then no more.
+    while sent < 65_535 {
+        let room = client
+            .runtime
+            .block_on(poll_fn(|cx| body.poll_capacity(cx)));
+        let room = room.unwrap().unwrap();
+        body.send_data(vec![0; room].into(), false).unwrap();
+        sent += room;
+    }
+    assert_eq!(sent, 65_535);
+    let read = stage.wait(LONG, |seen| seen.first().map(|seen| seen.body));
+    assert_eq!(read, Some(0));
+    body.send_reset(Reason::CANCEL);
+    assert_eq!(stage.seen()[0].end, None);
+    stage.go_on();
+    let end = stage.wait(LONG, |seen| seen[0].end);
+    assert_eq!(end, Some(End::Left));
+}
+
+#[test]
+fn the_server_is_served_over_every_carrier() {
+    for carrier in [Carrier::Http2, Carrier::Http2Tls] {
+        let loopback = Loopback::over(carrier, Server::new(Options::default()));
+        let target = loopback.server().place(5, 0);
+        let mut client = Client::connect(loopback.address(), loopback.authority());
+        let request = Request::patch(loopback.url(&target))
+            .header("Tus-Resumable", "1.0.0")
+            .header("Content-Length", "5")
+            .header("Content-Type", "application/offset+octet-stream")
+            .header("Upload-Offset", "0")
+            .body(())
+            .unwrap();
+        let (answer, mut body) = client.send(request, false);
+        body.send_data("hello".into(), true).unwrap();
+        let answer = client.answer(answer).unwrap();
+        assert_eq!(answer.status(), 204);
+        assert_eq!(answer.headers()["upload-offset"], "5");
+        assert_eq!(
+            loopback.server().upload(&target).unwrap().content(),
+            b"hello"
+        );
+    }
+}
