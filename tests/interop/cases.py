@@ -29,11 +29,17 @@ class Failed(Exception):
     pass
 
 
-def case(title, only=None, library=False):
-    """Registers a case. `only`: the names of the servers it is about. `library`: the library's example runs it too."""
+# The clients: the command alone, or the adapters too, or those of them that speak HTTP/2 and send trailers.
+COMMAND = ("tus",)
+ALL = ("tus", "ureq", "hyper", "reqwest")
+MODERN = ("hyper", "reqwest")
+
+
+def case(title, only=None, clients=COMMAND):
+    """Registers a case. `only`: the names of the servers it is about. `clients`: who runs it."""
 
     def register(function):
-        CASES.append(Case(title, function, only, library))
+        CASES.append(Case(title, function, only, clients))
         return function
 
     return register
@@ -44,7 +50,7 @@ class Case:
     title: str
     run: object
     only: tuple
-    library: bool
+    clients: tuple
 
 
 @dataclass
@@ -107,7 +113,7 @@ class Ended:
 
 
 class Client:
-    """`tus`, or the library's example. Its checkpoints are in a folder of its own."""
+    """`tus`, or an adapter. Its checkpoints are in a folder of its own."""
 
     def __init__(self, command, folder):
         self.command = [str(part) for part in command]
@@ -174,15 +180,14 @@ def peak_memory_kib(pid):
 class Bench:
     server: object
     client: Client
-    is_library: bool
+    name: str
     sources: Sources
     sizes: Sizes
     random: random.Random
 
     def upload(self, source, *flags, endpoint=None):
-        """Through the command line: `upload [flags] ENDPOINT FILE`; the example takes the last two alone."""
-        words = [] if self.is_library else ["upload", *flags]
-        return self.client.run(*words, endpoint or self.server.endpoint, source.path)
+        """Through the command line: `upload [flags] ENDPOINT FILE`."""
+        return self.client.run("upload", *flags, endpoint or self.server.endpoint, source.path)
 
     def upload_pipe(self, source, *flags, endpoint=None):
         """The same through a pipe."""
@@ -211,6 +216,8 @@ class Bench:
             raise Failed(f"{self.server.requests('PATCH')} PATCH requests, expected {count}")
 
     def expect_failure(self, ended, status, pattern):
+        """An adapter has one status for every failure."""
+        status = status if self.name == "tus" else 1
         if ended.status != status or ended.stdout.strip():
             raise Failed(f"exit status {ended.status}, expected {status}, and nothing on stdout: {ended.stdout[:300]!r}")
         if not re.search(pattern, ended.stderr, re.IGNORECASE):
@@ -226,7 +233,7 @@ def plain(title, size, chunk="", chunk_bytes=None):
         if source.size > MIB:
             bench.expect_patches(-(-source.size // (chunk_bytes or source.size)))
 
-    case(title, library=not chunk)(run)
+    case(title, clients=ALL)(run)
 
 
 plain("empty", lambda _: 0)
@@ -295,7 +302,7 @@ def metadata_bytes(bench):
     return "metadata that is not UTF-8: sent as it is, read back as the server replaced it, by U+FFFD"
 
 
-@case("cut three times in mid-PATCH", library=True)
+@case("cut three times in mid-PATCH", clients=ALL)
 def cut(bench):
     source = bench.sources.get(40 * MIB)
     with Proxy(bench.server.port) as proxy:
@@ -314,7 +321,7 @@ def stall(bench):
             raise Failed(f"a short stall made it send {proxy.bytes_read} bytes")
 
 
-@case("server killed in mid-PATCH, twice", library=True)
+@case("server killed in mid-PATCH, twice", clients=ALL)
 def server_killed(bench):
     source = bench.sources.get(40 * MIB)
     with Proxy(bench.server.port) as proxy:
@@ -346,7 +353,7 @@ def server_late(bench):
     bench.expect_identical(bench.upload(source), source)
 
 
-@case("client SIGKILLed at random moments")
+@case("client SIGKILLed at random moments", clients=ALL)
 def client_killed(bench):
     """`kills` moments of one big upload; after each the same command again."""
     source = bench.sources.get(bench.sizes.big)
@@ -369,7 +376,7 @@ def deleted(bench):
     return CUT
 
 
-@case("deleted on the server, cut early: sent anew")
+@case("deleted on the server, cut early: sent anew", clients=ALL)
 def deleted_in_between(bench):
     # Larger than what a client may have handed over unread: the last byte was not sent, so nothing can
     # be complete, and the 404 (with Tus-Resumable on all three servers) means gone.
@@ -379,7 +386,7 @@ def deleted_in_between(bench):
         bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
 
 
-@case("last answer lost, upload there: done")
+@case("last answer lost, upload there: done", clients=ALL)
 def last_answer_lost(bench):
     source = bench.sources.get(24 * MIB)
     with Proxy(bench.server.port) as proxy:
@@ -387,7 +394,7 @@ def last_answer_lost(bench):
         bench.expect_identical(bench.upload(source, endpoint=proxy.endpoint), source)
 
 
-@case("last answer lost, upload gone: unknown")
+@case("last answer lost, upload gone: unknown", clients=ALL)
 def completion_unknown(bench):
     # The three answer HEAD with the same 404 whether an upload was finished and moved away or never
     # finished. Neither success nor sending it again is right, in this run or in the next.
@@ -424,7 +431,7 @@ def many_cuts(bench):
     return f"{bench.sizes.cuts} cuts, {ratio:.4f} x"
 
 
-@case("creation with upload: one POST", only=with_extension("creation-with-upload"))
+@case("creation with upload: one POST", only=with_extension("creation-with-upload"), clients=ALL)
 def creation_with_upload(bench):
     methods = ("OPTIONS", "POST", "HEAD", "PATCH")
 
@@ -450,7 +457,7 @@ def expect_settled(bench, url, source):
         raise Failed(f"the server's records say {lengths}, expected one of {source.size}")
 
 
-@case("pipe: 3 MiB in requests of 1 MiB, cut twice", only=DEFERRED)
+@case("pipe: 3 MiB in requests of 1 MiB, cut twice", only=DEFERRED, clients=ALL)
 def pipe_cut(bench):
     source = bench.sources.get(3 * MIB + 5)
     with Proxy(bench.server.port) as proxy:
@@ -474,7 +481,7 @@ def pipe_empty(bench):
     expect_settled(bench, bench.expect_identical(bench.upload_pipe(source), source), source)
 
 
-@case("pipe: all in one request", only=with_extension("creation-defer-length"))
+@case("pipe: all in one request", only=with_extension("creation-defer-length"), clients=ALL)
 def pipe_one_request(bench):
     for uploads, size in enumerate((1000, 5 * MIB), 1):
         source = bench.sources.get(size)
@@ -522,11 +529,28 @@ def checksum(name):
         if "460" not in ended.stderr:
             raise Failed("the refusals were not told of")
 
-    case(f"checksum: {name}, two bodies garbled", only=with_extension("checksum"))(run)
+    case(f"checksum: {name}, two bodies garbled", only=with_extension("checksum"), clients=ALL)(run)
 
 
 for algorithm in ("sha1", "sha256", "sha512", "md5"):
     checksum(algorithm)
+
+
+@case("checksum after the body, as a trailer, garbled", only=("resumable-upload",), clients=MODERN)
+def trailer(bench):
+    source = bench.sources.get(5 * MIB)
+    with Proxy(bench.server.port) as proxy:
+        proxy.garble(3 * MIB // 2)
+        ended = bench.upload(source, "--checksum", "sha256", "--chunk-size", "1M", endpoint=proxy.endpoint)
+        bench.expect_identical(ended, source)
+        head = proxy.beginning.lower()
+        if b"transfer-encoding: chunked" not in head or b"trailer: upload-checksum" not in head:
+            raise Failed("the first PATCH announces no trailer")
+        if b"\nupload-checksum:" in head:
+            raise Failed("the checksum comes before the body")
+        if proxy.statuses.count(460) != 1:
+            raise Failed(f"one body was garbled, the answers are {proxy.statuses}")
+    return f"trailers from {bench.name}: the garbled one refused with 460, sent again"
 
 
 @case("garbled without a checksum: nobody notices", only=with_extension("checksum"))
@@ -637,7 +661,7 @@ def expect_joined(bench, url, parts):
         raise Failed(f"{finals} and {len(bench.server.partials())} parts on the server")
 
 
-@case("big, --parallel 4", only=CONCATENATION)
+@case("big, --parallel 4", only=CONCATENATION, clients=ALL)
 def parallel(bench):
     source = bench.sources.get(bench.sizes.big)
     ended = bench.upload(source, "--parallel", 4)
@@ -661,7 +685,7 @@ def kill_once(bench, proxy, count, is_ready):
     proxy.at(count, kill)
 
 
-@case("big in 4 parts, each cut twice, then killed", only=CONCATENATION)
+@case("big in 4 parts, each cut twice, then killed", only=CONCATENATION, clients=ALL)
 def parallel_killed(bench):
     source = bench.sources.get(bench.sizes.big)
     with Proxy(bench.server.port) as proxy:
@@ -788,22 +812,22 @@ def tls(bench, site, *flags, size=5 * MIB):
         raise Failed(f"the URL is not https: {url}")
 
 
-@case("TLS: trusted certificate", only=TLS)
+@case("TLS: trusted certificate", only=TLS, clients=ALL)
 def tls_trusted(bench):
     tls(bench, "trusted", "--ca", bench.server.ca)
 
 
-@case("TLS: big, chunks of 8 MiB", only=TLS)
+@case("TLS: big, chunks of 8 MiB", only=TLS, clients=ALL)
 def tls_big(bench):
     tls(bench, "trusted", "--ca", bench.server.ca, "--chunk-size", "8M", size=bench.sizes.big)
 
 
-@case("TLS: certificate of an unknown CA refused", only=TLS)
+@case("TLS: certificate of an unknown CA refused", only=TLS, clients=ALL)
 def tls_unknown_ca(bench):
     refused(bench, bench.server.endpoints["trusted"])
 
 
-@case("TLS: self-signed certificate refused", only=TLS)
+@case("TLS: self-signed certificate refused", only=TLS, clients=ALL)
 def tls_self_signed(bench):
     refused(bench, bench.server.endpoints["self-signed"], "--ca", bench.server.ca)
 
@@ -820,11 +844,44 @@ def tls_insecure(bench):
     tls(bench, "self-signed", "--insecure")
 
 
-@case("TLS: tusd answers with an http Location", only=TLS)
+@case("TLS: tusd answers with an http Location", only=TLS, clients=ALL)
 def tls_http_location(bench):
     tls(bench, "http-location", "--ca", bench.server.ca)
 
 
-@case("TLS: nginx refuses large bodies (413)", only=TLS)
+@case("TLS: nginx refuses large bodies (413)", only=TLS, clients=ALL)
 def tls_limited(bench):
     tls(bench, "limited", "--ca", bench.server.ca, size=24 * MIB)
+
+
+def expect_http2(bench):
+    spoken = bench.server.protocols("PATCH")
+    if spoken != {"HTTP/2.0"}:
+        raise Failed(f"its PATCH requests came by {spoken}")
+
+
+@case("TLS: HTTP/2", only=TLS, clients=MODERN)
+def http2(bench):
+    tls(bench, "http2", "--ca", bench.server.ca, "--chunk-size", "8M", size=bench.sizes.big)
+    expect_http2(bench)
+
+
+@case("TLS: HTTP/2, cut three times in mid-PATCH", only=TLS, clients=MODERN)
+def http2_cut(bench):
+    source = bench.sources.get(40 * MIB)
+    port = int(re.search(r":(\d+)/", bench.server.endpoints["http2"])[1])
+    with Proxy(port) as proxy:
+        for count in (1 * MIB, 13 * MIB, 29 * MIB):
+            proxy.at(count, CUT)
+        endpoint = proxy.endpoint.replace("http:", "https:")
+        bench.expect_identical(bench.upload(source, "--ca", bench.server.ca, endpoint=endpoint), source)
+    expect_http2(bench)
+
+
+@case("TLS: HTTP/2, 4 parts on one connection", only=TLS, clients=MODERN)
+def http2_parallel(bench):
+    source = bench.sources.get(bench.sizes.big)
+    flags = ("--ca", bench.server.ca, "--parallel", 4)
+    ended = bench.upload(source, *flags, endpoint=bench.server.endpoints["http2"])
+    bench.expect_identical(ended, source, uploads=5)
+    expect_http2(bench)

@@ -8,7 +8,7 @@ from servers import CACHE, Missing, Process, Server, Tusd, TusdBehindProxy, free
 
 SITE = """
     server {{
-        listen 127.0.0.1:{port} ssl;
+        listen 127.0.0.1:{port} ssl{http2};
         ssl_certificate {certificate}.pem;
         ssl_certificate_key {certificate}.key;
         client_max_body_size {limit};
@@ -24,7 +24,8 @@ error_log {folder}/log;
 {user}
 events {{ worker_connections 256; }}
 http {{
-    access_log off;
+    log_format spoken '$request_method $server_protocol';
+    access_log {folder}/access spoken;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -85,7 +86,7 @@ def make_certificates(folder):
 
 
 class TlsTusd(Process):
-    """nginx with four sites, two tusds behind it. `endpoints` has the URL of each site."""
+    """nginx with five sites, two tusds behind it. `endpoints` has the URL of each site."""
 
     name = "nginx + tusd"
 
@@ -109,12 +110,14 @@ class TlsTusd(Process):
             # This tusd does not know of the TLS in front: its Locations say http.
             "http-location": ("signed", 0, self.unaware),
             "limited": ("signed", "4m", self.tusd),
+            "http2": ("signed", 0, self.tusd),
         }
         text = ""
         for site, (certificate, limit, tusd) in sites.items():
             port = self.port if site == "trusted" else free_port()
             path = self.directory / certificate
-            text += SITE.format(port=port, certificate=path, limit=limit, upstream=tusd.port)
+            http2 = " http2" if site == "http2" else ""
+            text += SITE.format(port=port, http2=http2, certificate=path, limit=limit, upstream=tusd.port)
             self.endpoints[site] = f"https://127.0.0.1:{port}/files/"
         # Its workers would otherwise run as www-data, which cannot write here.
         user = "user root;" if os.geteuid() == 0 else ""
@@ -146,6 +149,11 @@ class TlsTusd(Process):
 
     def records(self):
         return [*self.tusd.records(), *self.unaware.records()]
+
+    def protocols(self, method):
+        """What was spoken, going by nginx's log."""
+        lines = (self.directory / "access").read_text().splitlines()
+        return {line.split()[1] for line in lines if line.startswith(f"{method} ")}
 
     partials = Server.partials
     finals = Server.finals
