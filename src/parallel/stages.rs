@@ -307,7 +307,8 @@ impl Parallel {
             self.whole.restart(|_| joining::Step::Discard);
         } else if let Some(mut result) = self.end.take() {
             if let Err(error) = &mut result {
-                error.place_mut().resumable = self.saving.is_kept();
+                // What was kept may name parts that are deleted by now.
+                error.place_mut().resumable = self.saving.is_kept() && self.pieces().is_some();
             }
             self.stage = Stage::Over;
             self.said.push_back(Output::Done(result));

@@ -809,3 +809,17 @@ fn a_refused_concatenation_leaves_no_doubt() {
         story.asks(1, "POST", crate::scenario::ENDPOINT);
     }
 }
+
+// Found by fuzzing.
+#[test]
+fn what_is_kept_of_parts_that_are_deleted_is_nothing_to_go_on_from() {
+    let story = Several::created(&[5; 3]).cancel(Cancel::Terminate);
+    let story = story.holding_saves().answers(1, 204, &[]);
+    // What is being saved names the other two.
+    assert!(story.is_saving());
+    let story = story.answers(2, 204, &[]).answers(3, 204, &[]);
+    let story = story.cancel(Cancel::Now).saved();
+    let (error, story) = story.ends();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    assert_eq!(error.resumable(), story.machine.checkpoint().is_some());
+}
