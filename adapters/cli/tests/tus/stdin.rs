@@ -120,8 +120,8 @@ fn ctrl_c_is_heard_though_the_pipe_is_silent() {
     running.signal(rustix::process::Signal::INT);
     let ran = running.finish();
     assert_eq!(ran.status, Some(130), "{ran:#?}");
-    let last = ran.stderr.lines().last().unwrap();
-    assert!(last.contains("stdin cannot go on"), "{ran:#?}");
+    // That it stops is said by another thread, before or after.
+    assert!(ran.stderr.contains("stdin cannot go on"), "{ran:#?}");
     assert!(!server.server().uploads().any(Upload::is_complete));
 }
 
