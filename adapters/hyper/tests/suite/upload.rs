@@ -39,8 +39,10 @@ async fn parts_survive_cuts_and_a_stall() {
             .upload(proxy.url("/files/"))
             .config(|config| {
                 config.timeouts.stall = Duration::from_millis(500);
-                // What is left of a stalled part may fit the system's buffers.
+                // What is left of a stalled part may fit the system's buffers, or be a HEAD.
                 config.timeouts.answer_to_body = Duration::from_secs(1);
+                config.timeouts.answer = Duration::from_secs(1);
+                config.timeouts.connect = Duration::from_secs(1);
                 config.retry.base = Duration::from_millis(1);
                 config.parts.least = 1;
             })
