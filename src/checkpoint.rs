@@ -58,7 +58,7 @@ pub(crate) struct Saved {
 }
 
 /// The parts of an upload, in order, each with its length.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Pieces {
     /// Their lengths add up to a `u64`, and a part's is its upload's.
     pub(crate) parts: Vec<(u64, Option<Saved>)>,
@@ -76,6 +76,16 @@ impl fmt::Debug for Saved {
             .field("expires", &self.expires)
             .field("ending", &self.ending)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pieces")
+            .field("parts", &self.parts)
+            .field("joining", &self.joining)
+            .field("whole", &self.whole.clone().map(UploadUrl::new))
+            .finish()
     }
 }
 

@@ -214,7 +214,13 @@ impl Parallel {
                 self.stage = Stage::Send;
                 self.saving.changed = true;
             }
-            Joined::Later => self.stage = Stage::Send,
+            Joined::Later => {
+                // Of a part that was gone in an earlier run the checkpoint knows no more.
+                if self.parts.iter().any(|part| part.url().is_none()) {
+                    self.forsake_whole();
+                }
+                self.stage = Stage::Send;
+            }
             Joined::Whole(url) if self.observed => self.succeed(url, Completion::Observed),
             Joined::At { url, .. } | Joined::Whole(url) => {
                 self.succeed(url, Completion::Acknowledged);

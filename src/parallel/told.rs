@@ -95,18 +95,22 @@ impl Parallel {
             }
             Event::Recreating { .. } => {
                 (part.confirmed, part.sent, part.highest) = (0, 0, 0);
-                if self.whole.story_mut().whole.take().is_some() {
-                    // It waits for the part that is gone, and will be asked for anew.
-                    self.parts_may_be_joined(self.joins == Joins::InDoubt);
-                    self.saving.changed = true;
-                    self.tell(Event::Orphaned);
-                }
+                self.forsake_whole();
                 event
             }
             Event::Retrying { .. } => return self.failed(at, event),
             event => return self.tell_of_whole(event),
         };
         self.tell(event);
+    }
+
+    /// The whole waits for a part that is gone, and will be asked for anew.
+    pub(super) fn forsake_whole(&mut self) {
+        if self.whole.story_mut().whole.take().is_some() {
+            self.parts_may_be_joined(self.joins == Joins::InDoubt);
+            self.saving.changed = true;
+            self.tell(Event::Orphaned);
+        }
     }
 
     fn sum(&self, of: impl Fn(&Part) -> u64) -> u64 {

@@ -436,6 +436,26 @@ fn with_a_whole_that_waits_a_part_that_is_gone_is_not_just_made_anew() {
     story.answers(2, 410, &[]).posts(2);
 }
 
+// Found by the simulation: the later run asked for ever whether the whole was complete.
+#[test]
+fn nor_does_a_later_run_wait_for_a_whole_that_names_a_part_that_is_gone() {
+    let story = Several::created_with(&[5, 5], |config| {
+        unfinished(config);
+        config.recreations = 0;
+    });
+    let story = story.joins(&[1, 2]).joined().sent(1, 3).confirms(1, 3);
+    let (error, story) = story.sent(1, 0).loses(1).answers(1, 410, &[]).ends();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    assert!(error.resumable(), "the other part is there");
+    let story = Several::resume_with(&story.checkpoint(), unfinished).looks();
+    let story = story.answers(0, 200, &[]);
+    assert_eq!(orphans(&story), 1);
+    let story = story.posts(1).probes(2).finds(2, 5);
+    let story = story.answers(1, 201, &[("location", "/files/3")]);
+    assert!(!story.checkpoint().to_text().contains(WHOLE));
+    story.confirms(1, 5).joins(&[3, 2]).joined().succeeds();
+}
+
 #[test]
 fn an_unfinished_whole_that_nobody_knows_of_is_asked_for_again() {
     let checkpoint = early().checkpoint();

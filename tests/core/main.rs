@@ -23,6 +23,7 @@ mod redirects;
 mod resume;
 mod scenario;
 mod several;
+mod simulation;
 mod states;
 mod stream;
 mod time;

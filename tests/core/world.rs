@@ -77,7 +77,7 @@ impl Kind {
             Quirk::NoVersion,
             Quirk::TakesOnly(7),
             Quirk::CompleteIs403,
-            Quirk::LockedIs423,
+            Quirk::LockedIs(423),
             Quirk::RepeatedLines,
             Quirk::RepeatedValues,
             Quirk::MovesCompleted,

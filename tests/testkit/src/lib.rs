@@ -80,6 +80,8 @@ mod quirk;
 mod scripted;
 mod server;
 mod serving;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 #[cfg(feature = "conformance")]
 mod stage;
 mod time;

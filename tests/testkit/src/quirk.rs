@@ -58,10 +58,10 @@ pub enum Quirk {
     DeletedIs410,
     /// An upload that is not there answers 403, not 404.
     MissingIs403,
-    /// While a request is writing to an upload, PATCH and DELETE are answered 423 and HEAD with the
-    /// offset so far. Without this quirk the newcomer wins, as with tusd: what the other had brought
-    /// is kept, and it is answered 400.
-    LockedIs423,
+    /// While a request is writing to an upload, PATCH and DELETE are answered with this status (423, and
+    /// with some servers 409 or 403) and HEAD with the offset so far. Without this quirk the newcomer
+    /// wins, as with tusd: what the other had brought is kept, and it is answered 400.
+    LockedIs(u16),
     /// Only requests with exactly this `Authorization` are served, others are answered 401.
     Authorization(String),
     /// PATCH and DELETE are answered 405; they must come as a POST with `X-HTTP-Method-Override`.

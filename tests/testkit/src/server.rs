@@ -26,7 +26,7 @@ pub use checksum::checksum;
 use fields::number;
 pub use options::{Extension, Options};
 pub use record::Record;
-use refusal::{Refusal, bad, refuse};
+use refusal::{Refusal, bad, refuse, refuse_as};
 
 /// What [`Server::begin`] makes of a request's head.
 #[derive(Debug)]
@@ -290,6 +290,41 @@ impl Server {
         true
     }
 
+    /// Loses the last bytes of an upload, so many or all that it has, as a crash does to what was not
+    /// on the disk yet, and ends the request that was writing to it. Gives how many were lost: of an
+    /// upload that was [placed](Self::place), only what was sent can be.
+    pub fn lose(&mut self, url: &str, bytes: u64) -> u64 {
+        let Some(id) = self.find(url) else {
+            return 0;
+        };
+        self.displace(id);
+        let Some(upload) = self.uploads.get_mut(&id) else {
+            return 0;
+        };
+        let lost = fit(&upload.content, bytes);
+        upload.content.truncate(upload.content.len() - lost);
+        lost as u64
+    }
+
+    /// Appends bytes to an upload behind the client's back, as another client does that shares its
+    /// URL. Gives how many fitted.
+    pub fn write(&mut self, url: &str, bytes: &[u8]) -> u64 {
+        let Some(id) = self.find(url) else {
+            return 0;
+        };
+        self.displace(id);
+        let Some(upload) = self.uploads.get_mut(&id) else {
+            return 0;
+        };
+        let room = upload
+            .length
+            .map_or(u64::MAX, |length| length - upload.offset());
+        let taken = fit(bytes, room);
+        upload.content.extend_from_slice(&bytes[..taken]);
+        self.join();
+        taken as u64
+    }
+
     /// How many requests are writing to uploads at the moment.
     #[must_use]
     pub fn locks(&self) -> usize {
@@ -322,11 +357,20 @@ impl Server {
 
     /// Gives the upload to the request that wants to change it.
     fn lock(&mut self, id: u64) -> Result<(), Refusal> {
-        if self.has(&Quirk::LockedIs423) && self.open.values().any(|open| open.writes_to(id)) {
-            return Err(refuse(StatusCode::LOCKED, "another request is writing"));
+        let status = self.locked_status();
+        if let Some(status) = status.filter(|_| self.open.values().any(|open| open.writes_to(id))) {
+            return Err(refuse_as(status, "another request is writing"));
         }
         self.displace(id);
         Ok(())
+    }
+
+    /// What a request is answered that comes while another one is writing, unless the newcomer wins.
+    fn locked_status(&self) -> Option<u16> {
+        self.quirk(|quirk| match quirk {
+            Quirk::LockedIs(status) => Some(*status),
+            _ => None,
+        })
     }
 
     /// Ends the request that is writing to the upload, if there is one; what it brought stays.

@@ -50,7 +50,7 @@ impl Server {
             }
             Method::HEAD => {
                 let id = self.found(target)?;
-                if !self.has(&Quirk::LockedIs423) {
+                if self.locked_status().is_none() {
                     self.displace(id);
                 }
                 Ok(Begun::Answered(self.inspect(id)))

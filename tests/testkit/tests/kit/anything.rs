@@ -199,7 +199,7 @@ fn no_quirk_makes_the_server_panic_or_forget() {
         Quirk::StaleFinal(1),
         Quirk::RefusesCompletion(422),
         Quirk::MovesCompleted,
-        Quirk::LockedIs423,
+        Quirk::LockedIs(423),
         Quirk::CompleteIs403,
     ];
     for seed in 0..100 {

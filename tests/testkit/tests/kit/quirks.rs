@@ -244,7 +244,7 @@ fn what_is_complete_is_forbidden() {
 
 #[test]
 fn a_lock_can_be_held_against_newcomers() {
-    let (mut server, target) = with_upload(10, [Quirk::LockedIs423]);
+    let (mut server, target) = with_upload(10, [Quirk::LockedIs(423)]);
     let Begun::Reading(reading) = server.begin(&patch(&target, 0, b"0123456789").into_parts().0)
     else {
         panic!("the body was not wanted");

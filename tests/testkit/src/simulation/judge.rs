@@ -1,0 +1,215 @@
+//! What a run's end is worth: which files are on the server, and whether an error had a reason.
+
+use http::StatusCode;
+use tus_proto::{Cancel, Error, Foreign, Limit, UploadUrl, Uploaded};
+
+use super::Sort;
+use super::watch::{Broken, hold};
+use super::world::World;
+use crate::{Location, Quirk, Upload, location};
+
+/// How an upload ended, over all its processes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum End {
+    /// It is on the server.
+    Uploaded(Uploaded),
+    /// It could not be, and there was a reason.
+    Failed(Error),
+    /// The user had it deleted.
+    Terminated,
+}
+
+impl World<'_> {
+    /// What becomes of a process's end: the end of all, or another process.
+    pub(super) fn judge(
+        &mut self,
+        result: Result<Uploaded, Error>,
+        asked: Option<Cancel>,
+        doomed: &[String],
+    ) -> Result<Option<End>, Broken> {
+        let error = match result {
+            Ok(done) => return Ok(Some(End::Uploaded(done))),
+            Err(error) => error,
+        };
+        if let Error::Cancelled { terminated, .. } = &error {
+            hold(asked.is_some(), "I11", || {
+                format!("nobody cancelled: {error:?}")
+            })?;
+            if *terminated {
+                let now = self.wall_clock();
+                let there = |url: &&String| {
+                    let upload = self.server.upload(url);
+                    upload.is_some_and(|upload| upload.expires().is_none_or(|at| at > now))
+                };
+                let left = doomed.iter().find(there);
+                hold(left.is_none() || self.misled, "I11", || {
+                    format!("it is still there: {left:?}")
+                })?;
+                return Ok(Some(End::Terminated));
+            }
+            return Ok(None);
+        }
+        hold(self.is_excused(&error), "I1", || {
+            format!("without a reason: {error}: {error:?}")
+        })?;
+        self.tally.count(name(&error));
+        // Where something went wrong in this process, somebody tries again.
+        let hope = match &error {
+            Error::Unfinished { .. } | Error::CompletionUnknown { .. } => false,
+            Error::Exhausted { .. } if self.patient && !self.jumped => false,
+            Error::Exhausted { .. } => !self.quirk(|quirk| *quirk == Quirk::RefusesCompletion(500)),
+            _ => {
+                !self.here.is_empty()
+                    || !self.patient
+                    || self.jumped
+                    || asked.is_some()
+                    || self.incidents_left > 0
+            }
+        };
+        let again = error.resumable() && self.saved.is_some() && hope;
+        Ok((!again).then_some(End::Failed(error)))
+    }
+
+    fn quirk(&self, is: impl Fn(&Quirk) -> bool) -> bool {
+        self.server.quirks().iter().any(is)
+    }
+
+    fn happened_ever(&self, sorts: &[Sort]) -> bool {
+        sorts.iter().any(|sort| self.ever.contains(sort))
+    }
+
+    /// Whether something has happened, or the server is such, that a client may end so.
+    fn is_excused(&self, error: &Error) -> bool {
+        use Sort::{Hopeless, Intercepted, Redirected, SourceFails, Stranger, Vanished};
+        let ever = |sorts: &[Sort]| self.happened_ever(sorts);
+        let retry = &self.plan.config.retry;
+        match error {
+            Error::Rejected { status, .. } => self.statuses.contains(status),
+            Error::Protocol { .. } => ever(&[Intercepted, Redirected]),
+            Error::Location { .. } => ever(&[Redirected]) || self.leads_astray(),
+            Error::Conflict { .. } => ever(&[Stranger]),
+            Error::Gone { .. } | Error::CompletionUnknown { .. } => {
+                ever(&[Vanished, Intercepted])
+                    || self.quirk(|quirk| *quirk == Quirk::MovesCompleted)
+                    || self.asked_to_delete
+                    || self.plan.server.expires_after.is_some()
+                    || self.lost_a_save && self.plan.config.parts.discard
+            }
+            Error::Unfinished { status, .. } => {
+                self.statuses.contains(status) || [500, 460, 417].contains(&status.as_u16())
+            }
+            Error::Exhausted { limit, .. } => match limit {
+                Limit::Attempts => {
+                    !self.patient || self.quirk(|quirk| *quirk == Quirk::RefusesCompletion(500))
+                }
+                Limit::NoProgress => retry.no_progress.is_some(),
+                Limit::Deadline => retry.deadline.is_some(),
+                _ => false,
+            },
+            Error::ComeBackAt { .. } => {
+                let most = retry.max_retry_after;
+                let most = retry.deadline.map_or(most, |deadline| most.min(deadline));
+                self.longest_wait > most || retry.deadline.is_some()
+            }
+            Error::Hopeless { .. } => self.here.contains(&Hopeless),
+            Error::Source { .. } => self.here.contains(&SourceFails),
+            Error::SourceChanged { .. } => self.here.contains(&SourceFails) || ever(&[Stranger]),
+            Error::Unrepeatable { .. } => {
+                self.plan.kind.is_stream() && ever(&[Vanished, Sort::Crashed, Sort::Stale])
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the server's Locations lead where this client must not go.
+    fn leads_astray(&self) -> bool {
+        let secure = self.plan.endpoint.starts_with("https");
+        let refuses = self.plan.config.foreign == Foreign::Refuse;
+        self.quirk(|quirk| match quirk {
+            Quirk::Location(Location::Template(text)) => {
+                refuses || text.contains('@') || secure && text.starts_with("http:")
+            }
+            Quirk::Location(Location::Http) => secure,
+            _ => false,
+        })
+    }
+
+    /// I1: no complete upload holds anything but the source, or its part of it.
+    pub(super) fn check_end(&mut self, end: &End) -> Result<(), Broken> {
+        self.tally.end(end);
+        let strange = self.ever.contains(&Sort::Stranger);
+        for upload in self.everything().filter(|upload| upload.is_complete()) {
+            let right = strange || self.is_right(upload);
+            hold(right, "I1", || {
+                format!("a wrong file at {}", upload.target())
+            })?;
+        }
+        match end {
+            End::Uploaded(done) => {
+                let found = self.found(&done.url);
+                let length = self.source.len() as u64;
+                let right = |upload: &Upload| upload.content() == self.source.as_ref();
+                hold(found.is_some_and(right) || strange, "I1", || {
+                    format!("a success, and {} is not the source", done.url)
+                })?;
+                hold(done.length == length, "I1", || {
+                    format!("{} bytes", done.length)
+                })?;
+                let kept = self.saved.is_some() && !self.lost_a_save;
+                hold(!kept, "I9", || "a success, and the checkpoint stays".into())
+            }
+            End::Failed(Error::Unfinished { place, .. }) => {
+                let there = self.found(&place.url).is_some_and(Upload::is_complete);
+                let gone = self.happened_ever(&[Sort::Vanished, Sort::Stranger])
+                    || self.quirk(|quirk| *quirk == Quirk::MovesCompleted);
+                hold(there || gone, "R8", || {
+                    "unfinished, and not all bytes are there".into()
+                })
+            }
+            End::Failed(_) | End::Terminated => Ok(()),
+        }
+    }
+
+    fn everything(&self) -> impl Iterator<Item = &Upload> {
+        self.server.uploads().chain(self.server.moved())
+    }
+
+    fn found(&self, url: &UploadUrl) -> Option<&Upload> {
+        let target = location::key(location::target(url.as_uri()));
+        self.everything().find(|upload| upload.key == target)
+    }
+
+    fn is_right(&self, upload: &Upload) -> bool {
+        let content = upload.content();
+        if !upload.is_partial() {
+            return content == self.source.as_ref();
+        }
+        let mut base = 0;
+        self.plan.lengths.iter().any(|length| {
+            let part = base..base + super::world::index(*length);
+            base = part.end;
+            self.source.get(part) == Some(content)
+        })
+    }
+}
+
+/// Its name in a tally.
+fn name(error: &Error) -> &'static str {
+    match error {
+        Error::Rejected { status, .. } if *status == StatusCode::UNAUTHORIZED => "error: 401",
+        Error::Rejected { .. } => "error: rejected",
+        Error::Protocol { .. } => "error: protocol",
+        Error::Location { .. } => "error: location",
+        Error::Conflict { .. } => "error: conflict",
+        Error::Gone { .. } => "error: gone",
+        Error::CompletionUnknown { .. } => "error: completion unknown",
+        Error::Unfinished { .. } => "error: unfinished",
+        Error::Exhausted { .. } => "error: exhausted",
+        Error::ComeBackAt { .. } => "error: come back at",
+        Error::Hopeless { .. } => "error: hopeless",
+        Error::Source { .. } | Error::SourceChanged { .. } => "error: source",
+        Error::Unrepeatable { .. } => "error: unrepeatable",
+        _ => "error: another",
+    }
+}

@@ -1,0 +1,486 @@
+//! What must hold in every run, whatever happens: the invariants of a client, as an observer of all that
+//! goes between it and its driver sees them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use tus_proto::{
+    Body, Checkpoint, DutyId, Error, Event, FailureKind, Foreign, Op, Origin, Terms, Uploaded,
+};
+
+use super::incident::DISPLACED;
+use super::plan::{BASIC, Plan, SECRETS};
+use crate::location;
+
+/// A rule that was broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Broken {
+    pub(super) rule: &'static str,
+    pub(super) what: String,
+}
+
+/// An error unless the rule holds.
+pub(super) fn hold(
+    holds: bool,
+    rule: &'static str,
+    what: impl FnOnce() -> String,
+) -> Result<(), Broken> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Broken { rule, what: what() })
+    }
+}
+
+/// An exchange that is out.
+#[derive(Debug)]
+struct Flight {
+    /// Path and query of its URL.
+    target: String,
+    op: Op,
+    body: Body,
+    /// Whether it would complete its upload.
+    completing: bool,
+    expects: bool,
+    /// How many bytes of its body the transport took; `None`: it does not say.
+    handed: Option<u64>,
+}
+
+/// What is known of one upload on the server.
+#[derive(Debug)]
+struct Known {
+    /// The offset that the server said last, in this process.
+    offset: Option<u64>,
+    /// A HEAD is due before the next append.
+    owes_probe: bool,
+    /// An append may be on its way that nobody knows of: the last one ended without an answer, or was
+    /// that of an earlier process.
+    unanswered: bool,
+    /// Its length was announced late.
+    told_length: bool,
+    /// What was said to the request that completed it, where that is a refusal for good.
+    refused: Option<StatusCode>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            offset: None,
+            owes_probe: false,
+            unanswered: true,
+            told_length: false,
+            refused: None,
+        }
+    }
+}
+
+/// An observer of all that goes between a machine and its driver.
+#[derive(Debug)]
+pub(super) struct Watch {
+    home: Origin,
+    foreign: Foreign,
+    secure: bool,
+    parts: Vec<Range<u64>>,
+    length: u64,
+    deferred: bool,
+    base_wait: Duration,
+    flights: BTreeMap<DutyId, Flight>,
+    uploads: BTreeMap<String, Known>,
+    confirmed: u64,
+    recreated: u32,
+    recreations: u32,
+    /// How many exchanges began at this moment.
+    burst: (Duration, usize),
+}
+
+impl Watch {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let uri: Uri = plan.endpoint.parse().unwrap_or_default();
+        let mut base = 0;
+        let part = |length: &u64| {
+            base += length;
+            base - length..base
+        };
+        Self {
+            home: Origin::of(&uri).expect("an endpoint"),
+            foreign: plan.config.foreign.clone(),
+            secure: uri.scheme_str() == Some("https"),
+            parts: plan.lengths.iter().map(part).collect(),
+            length: plan.lengths.iter().sum(),
+            deferred: plan.kind.is_deferred(),
+            base_wait: plan.config.retry.base,
+            flights: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            confirmed: 0,
+            recreated: 0,
+            recreations: plan.config.recreations,
+            burst: (Duration::ZERO, 0),
+        }
+    }
+
+    /// A process begins: it knows of nothing.
+    pub(super) fn begin_process(&mut self) {
+        self.flights.clear();
+        self.confirmed = 0;
+        self.recreated = 0;
+        self.burst.1 = 0;
+        for known in self.uploads.values_mut() {
+            known.offset = None;
+            known.owes_probe = false;
+            // An earlier process may have left a request that is still on its way.
+            known.unanswered = true;
+        }
+    }
+
+    /// A process was killed, and what it knew last may be lost.
+    pub(super) fn killed(&mut self) {
+        for flight in self
+            .flights
+            .values()
+            .filter(|flight| flight.op == Op::Append)
+        {
+            self.uploads
+                .entry(flight.target.clone())
+                .or_default()
+                .unanswered = true;
+        }
+        for known in self.uploads.values_mut() {
+            known.refused = None;
+        }
+    }
+
+    pub(super) fn is_out(&self, id: DutyId) -> bool {
+        self.flights.contains_key(&id)
+    }
+
+    /// The part that the lane sends, or the whole.
+    fn part(&self, lane: u32) -> Range<u64> {
+        match self.parts.as_slice() {
+            [_] => 0..self.length,
+            parts => (lane as usize)
+                .checked_sub(1)
+                .and_then(|at| parts.get(at).cloned())
+                .unwrap_or(0..0),
+        }
+    }
+
+    /// An exchange begins.
+    pub(super) fn begin(
+        &mut self,
+        now: Duration,
+        id: DutyId,
+        request: &Request<Body>,
+        terms: &Terms,
+    ) -> Result<(), Broken> {
+        let target = location::target(request.uri()).to_owned();
+        let creates = matches!(terms.op, Op::Create | Op::Concatenate);
+        for (other, flight) in &self.flights {
+            hold(other.lane != id.lane, "I3", || {
+                format!("two exchanges of one lane: {id:?}")
+            })?;
+            let same = !creates && flight.target == target;
+            hold(!same, "I3", || {
+                format!("two exchanges of one upload: {id:?}, {other:?}")
+            })?;
+        }
+        if self.burst.0 == now {
+            self.burst.1 += 1;
+        } else {
+            self.burst = (now, 1);
+        }
+        // With answers that take no time at all a handful may follow each other.
+        let most = 16 + 8 * self.parts.len();
+        hold(self.burst.1 <= most, "I6", || {
+            "it spins: too many requests at once".into()
+        })?;
+
+        let framed = request.headers().contains_key(http::header::CONTENT_LENGTH);
+        let bodied = [Method::POST, Method::PATCH].contains(request.method());
+        hold(framed || !bodied || terms.trailer.is_some(), "R2", || {
+            "no Content-Length".into()
+        })?;
+        self.check_secrecy(request, terms)?;
+        let body = request.body().clone();
+        let part = if terms.op == Op::Concatenate {
+            0..0
+        } else {
+            self.part(id.lane)
+        };
+        let within = body.is_empty() || part.start <= body.start && body.end <= part.end;
+        hold(within, "I1", || format!("{body:?} is not in {part:?}"))?;
+        if terms.op == Op::Append {
+            self.check_append(&target, request.headers(), body.start - part.start)?;
+        }
+        let told = request.headers().contains_key("upload-length");
+        let known = self.uploads.entry(target.clone()).or_default();
+        known.told_length |= told;
+        let settled = !self.deferred || told || known.told_length;
+        let carries = terms.op == Op::Append || terms.op == Op::Create && !body.is_empty();
+        let flight = Flight {
+            completing: carries && settled && body.end == part.end,
+            expects: request.headers().contains_key(http::header::EXPECT),
+            op: terms.op,
+            handed: None,
+            body,
+            target,
+        };
+        self.flights.insert(id, flight);
+        Ok(())
+    }
+
+    fn check_append(&self, target: &str, headers: &HeaderMap, from: u64) -> Result<(), Broken> {
+        let said = number(headers, "upload-offset");
+        hold(said == Some(from), "I4", || {
+            format!("{said:?} for the byte at {from}")
+        })?;
+        let known = self.uploads.get(target);
+        let offset = known.and_then(|known| known.offset);
+        hold(offset == Some(from), "I4", || {
+            format!("it appends at {from}, and the server's last word is {offset:?}")
+        })?;
+        hold(known.is_none_or(|known| !known.owes_probe), "I4", || {
+            format!("it appends at {from} though nobody can know the offset")
+        })
+    }
+
+    fn check_secrecy(&self, request: &Request<Body>, terms: &Terms) -> Result<(), Broken> {
+        let uri = request.uri();
+        let secure = uri.scheme_str() == Some("https");
+        hold(secure || !self.secure, "S2", || {
+            format!("https became {uri}")
+        })?;
+        hold(!uri.to_string().contains('@'), "S3", || {
+            format!("user information in {uri}")
+        })?;
+        let Ok(origin) = Origin::of(uri) else {
+            return hold(false, "S5", || format!("no origin: {uri}"));
+        };
+        let upgraded = !self.secure && secure && {
+            let plain = format!("http://{}/", uri.host().unwrap_or_default());
+            let plain = plain
+                .parse()
+                .ok()
+                .and_then(|uri: Uri| Origin::of(&uri).ok());
+            uri.port().is_none() && plain.as_ref() == Some(&self.home)
+        };
+        let own = origin == self.home || upgraded;
+        hold(own || self.foreign != Foreign::Refuse, "S1", || {
+            format!("it goes to {origin}, which was refused")
+        })?;
+        let trusted =
+            own || matches!(&self.foreign, Foreign::Trust(origins) if origins.contains(&origin));
+        hold(trusted || !terms.trusted, "I7", || {
+            format!("{origin} is trusted")
+        })?;
+        let secret = |value: &[u8]| {
+            let value = String::from_utf8_lossy(value).into_owned();
+            value.contains(SECRETS[0]) || value.contains(SECRETS[1]) || value.contains(BASIC)
+        };
+        let told = request
+            .headers()
+            .iter()
+            .find(|(_, value)| secret(value.as_bytes()));
+        hold(trusted || told.is_none(), "I7", || {
+            format!("{origin} is told {:?}", told.map(|(name, _)| name))
+        })?;
+        let own = obtained(&origin);
+        let others = request.headers().values().find(|value| {
+            value.as_bytes().starts_with(OBTAINED.as_bytes()) && *value != own.as_str()
+        });
+        hold(others.is_none(), "S7", || {
+            format!("{origin} is told what another one asked for")
+        })
+    }
+
+    /// The transport took so many bytes in all.
+    pub(super) fn sent(&mut self, id: DutyId, bytes: u64) {
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.handed = Some(bytes);
+        }
+    }
+
+    /// The machine gave an exchange up.
+    pub(super) fn stop(&mut self, id: DutyId) {
+        if let Some(flight) = self.flights.remove(&id) {
+            self.ended_unanswered(&flight);
+        }
+    }
+
+    /// The transport could not bring an answer.
+    pub(super) fn failed(&mut self, id: DutyId, kind: FailureKind) {
+        if let Some(flight) = self.flights.remove(&id)
+            && kind != FailureKind::NotSent
+        {
+            self.ended_unanswered(&flight);
+        }
+    }
+
+    fn ended_unanswered(&mut self, flight: &Flight) {
+        if flight.op == Op::Append {
+            let known = self.uploads.entry(flight.target.clone()).or_default();
+            known.owes_probe = true;
+            known.unanswered = true;
+        }
+    }
+
+    /// An answer comes. `made`: the upload that the request has made, by its path and query.
+    pub(super) fn answered(&mut self, id: DutyId, response: &Response<Bytes>, made: Option<&str>) {
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        let status = response.status();
+        let offset = number(response.headers(), "upload-offset");
+        let length = self.part(id.lane).end - self.part(id.lane).start;
+        match flight.op {
+            Op::Create if status.is_success() => {
+                let target = made.unwrap_or(&flight.target).to_owned();
+                let known = self.uploads.entry(target).or_default();
+                known.unanswered = false;
+                known.offset = if flight.body.is_empty() {
+                    Some(0)
+                } else {
+                    offset
+                };
+            }
+            Op::Probe if status.is_success() => {
+                let known = self.uploads.entry(flight.target).or_default();
+                if let Some(offset) = offset {
+                    known.offset = Some(offset);
+                    known.owes_probe = false;
+                    let open =
+                        self.deferred && number(response.headers(), "upload-length").is_none();
+                    if offset < length || open {
+                        known.refused = None;
+                    }
+                }
+            }
+            Op::Append => self.append_answered(&flight, response, offset),
+            _ => (),
+        }
+    }
+
+    fn append_answered(
+        &mut self,
+        flight: &Flight,
+        response: &Response<Bytes>,
+        offset: Option<u64>,
+    ) {
+        let status = response.status();
+        let part = self
+            .parts
+            .iter()
+            .find(|part| part.contains(&flight.body.start));
+        let base = part.map_or(0, |part| if self.parts.len() > 1 { part.start } else { 0 });
+        let known = self.uploads.entry(flight.target.clone()).or_default();
+        if status.is_success() {
+            known.offset = offset;
+            known.unanswered = false;
+            let beyond = offset.is_some_and(|offset| offset + base > flight.body.end);
+            known.owes_probe = offset.is_none() || beyond;
+            if flight.completing {
+                known.refused = None;
+            }
+            return;
+        }
+        // To these the request was not carried out.
+        let unread = [307, 308, 421].contains(&status.as_u16());
+        if unread || status == StatusCode::EXPECTATION_FAILED && flight.expects {
+            return;
+        }
+        known.owes_probe = true;
+        let length = flight.body.end - flight.body.start;
+        let whole = flight.handed.is_none_or(|handed| handed == length);
+        let counts = !matches!(
+            status.as_u16(),
+            408 | 409 | 423 | 425 | 429 | 499 | 502..=504 | 520..=529
+        );
+        // Such a request was broken off, and not refused.
+        let counts = counts && !response.body().starts_with(DISPLACED);
+        // A 4xx may mean that an earlier request was faster.
+        let doubted = status.is_client_error() && known.unanswered;
+        if flight.completing && whole && counts && !doubted {
+            known.refused = Some(status);
+        }
+        known.unanswered |= !counts;
+    }
+
+    pub(super) fn event(&mut self, event: &Event) -> Result<(), Broken> {
+        match event {
+            Event::Confirmed { offset, .. } => {
+                let before = std::mem::replace(&mut self.confirmed, *offset);
+                hold(*offset >= before, "I5", || {
+                    format!("{before} became {offset}")
+                })?;
+            }
+            Event::Rewound { to, .. } => self.confirmed = *to,
+            Event::Recreating { gone } => {
+                self.confirmed = 0;
+                self.recreated += 1;
+                let most = self.recreations * u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
+                hold(self.recreated <= most, "I6", || {
+                    "too many recreations".into()
+                })?;
+                self.uploads.remove(location::target(gone.as_uri()));
+            }
+            Event::Retrying { attempt, after, .. } if *attempt > 1 => {
+                hold(*after >= self.base_wait / 2, "I6", || {
+                    format!("attempt {attempt} comes after {after:?}")
+                })?;
+            }
+            _ => (),
+        }
+        Ok(())
+    }
+
+    /// A process says how it ended.
+    pub(super) fn done(&self, result: &Result<Uploaded, Error>) -> Result<(), Broken> {
+        hold(self.flights.is_empty(), "I11", || {
+            format!("still out: {:?}", self.flights)
+        })?;
+        if let Ok(done) = result {
+            let target = location::target(done.url.as_uri());
+            let refused = self.uploads.get(target).and_then(|known| known.refused);
+            hold(refused.is_none(), "R8", || {
+                format!("a success after {refused:?}")
+            })?;
+        }
+        Ok(())
+    }
+}
+
+const OBTAINED: &str = "Bearer asked-for-by ";
+
+/// The credentials that are given to an origin that asks for some.
+pub(super) fn obtained(origin: &Origin) -> String {
+    format!("{OBTAINED}{origin}")
+}
+
+/// The number in a field that may be there twice.
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    let text = headers.get(name)?.to_str().ok()?;
+    text.split(',').next()?.trim().parse().ok()
+}
+
+/// That a text which people see tells no secret.
+pub(super) fn check_words(text: &str) -> Result<(), Broken> {
+    let told = SECRETS
+        .iter()
+        .chain([&BASIC])
+        .find(|secret| text.contains(**secret));
+    hold(told.is_none(), "S3", || {
+        format!("a secret is shown: {text}")
+    })
+}
+
+/// That a checkpoint is read as it was written.
+pub(super) fn reread(checkpoint: &Checkpoint) -> Result<Checkpoint, Broken> {
+    let text = checkpoint.to_text();
+    let again = text.parse();
+    hold(again.as_ref() == Ok(checkpoint), "I9", || {
+        format!("not read as written: {text}")
+    })?;
+    Ok(checkpoint.clone())
+}
