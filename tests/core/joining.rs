@@ -456,6 +456,16 @@ fn nor_does_a_later_run_wait_for_a_whole_that_names_a_part_that_is_gone() {
     story.confirms(1, 5).joins(&[3, 2]).joined().succeeds();
 }
 
+// S3. Found by the simulation.
+#[test]
+fn debug_of_a_checkpoint_does_not_show_where_the_whole_is() {
+    let place = [("location", "/files/whole?key=hunter2")];
+    let checkpoint = early().answers(0, 201, &place).checkpoint();
+    let shown = format!("{checkpoint:?}");
+    assert!(shown.contains("/files/whole?…"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
 #[test]
 fn an_unfinished_whole_that_nobody_knows_of_is_asked_for_again() {
     let checkpoint = early().checkpoint();

@@ -10,7 +10,6 @@
 mod append;
 mod calls;
 mod cancel;
-mod chaos;
 mod checksum;
 mod create;
 mod endings;
@@ -28,7 +27,6 @@ mod states;
 mod stream;
 mod time;
 mod with_creation;
-mod world;
 
 // R10: what a driver hands from thread to thread.
 const _: () = {

@@ -180,23 +180,11 @@ pub fn run_with(mut choices: Choices, subject: &dyn Subject) -> Result<Life, Box
 ///
 /// Where a rule was broken.
 pub fn run_plan(plan: &Plan, choices: Choices, subject: &dyn Subject) -> Result<Life, Box<Failed>> {
-    let drawn = choices.made().len();
-    let broken = match attempt(plan, choices, subject, false) {
-        Ok(life) => return Ok(life),
-        Err(failed) => failed,
-    };
-    // Once more, to be told of.
-    let mut again = Choices::scripted(broken.script.iter().copied());
-    for choice in broken.script.iter().zip(&broken.below).take(drawn) {
-        again.below(*choice.1);
-    }
-    let broken = attempt(plan, again, subject, true).err().unwrap_or(broken);
-    Err(Box::new(Failed {
-        rule: broken.rule,
-        what: broken.what,
-        script: broken.script,
-        transcript: broken.transcript,
-    }))
+    attempt(plan, choices.clone(), subject, false).map_err(|failed| {
+        // Once more, to be told of.
+        let told = attempt(plan, choices, subject, true);
+        told.err().unwrap_or(failed)
+    })
 }
 
 /// Every run of this plan, each with other choices, in order; gives how many there were. The plan must
@@ -233,20 +221,12 @@ pub fn every(
     Ok(runs)
 }
 
-struct Attempt {
-    rule: String,
-    what: String,
-    script: Vec<u64>,
-    below: Vec<u64>,
-    transcript: Vec<String>,
-}
-
 fn attempt(
     plan: &Plan,
     choices: Choices,
     subject: &dyn Subject,
     aloud: bool,
-) -> Result<Life, Attempt> {
+) -> Result<Life, Box<Failed>> {
     let mut world = World::new(plan.clone(), choices, subject, aloud);
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     let (rule, what) = match lived {
@@ -263,14 +243,13 @@ fn attempt(
         Err(panic) => ("I10".to_owned(), words(panic.as_ref())),
     };
     let (choices, transcript) = world.into_transcript();
-    let made = choices.made();
-    Err(Attempt {
+    let script = choices.made().iter().map(|choice| choice.value).collect();
+    Err(Box::new(Failed {
         rule,
         what,
-        script: made.iter().map(|choice| choice.value).collect(),
-        below: made.iter().map(|choice| choice.below).collect(),
+        script,
         transcript,
-    })
+    }))
 }
 
 /// What a panic says.
@@ -287,9 +266,12 @@ pub fn shrink(failed: &Failed, subject: &dyn Subject) -> Failed {
     let mut best = failed.clone();
     let mut left = 3_000_u32;
     let mut try_script = |best: &mut Failed, script: Vec<u64>| {
-        left = left.saturating_sub(1);
+        if left == 0 {
+            return false;
+        }
+        left -= 1;
         match run_with(Choices::scripted(script), subject) {
-            Err(simpler) if left > 0 && simpler.rule == best.rule && is_simpler(&simpler, best) => {
+            Err(simpler) if simpler.rule == best.rule && is_simpler(&simpler, best) => {
                 *best = *simpler;
                 true
             }

@@ -237,7 +237,8 @@ impl Sort {
             },
             Self::Intercepted => {
                 let status = *choices.pick(&STATUSES);
-                let reach = match choices.below(4) {
+                // Who says 421 has not passed the request on.
+                let reach = match choices.below(if status == 421 { 2 } else { 4 }) {
                     0 => Reach::Nothing,
                     1 => Reach::Swallowed,
                     2 => Reach::Bytes(choices.below(length + 1)),

@@ -300,10 +300,11 @@ impl Plan {
             config.request_multiple = Some(multiple);
             config.request_min = choices.once_in(2).then_some(multiple);
             self.server.quirks.push(Quirk::BodyMultiple(multiple));
-            // Nobody could go on with what such a server has taken.
-            self.server
-                .quirks
-                .retain(|quirk| !matches!(quirk, Quirk::TakesOnly(_)));
+            // Nobody could go on with what such a server has taken, nor know whether it knows the
+            // length, and with it which request is the last.
+            self.server.quirks.retain(|quirk| {
+                !matches!(quirk, Quirk::TakesOnly(_) | Quirk::HeadWithoutDeferLength)
+            });
         }
         config.retry.base = *choices.pick(&[Duration::from_secs(1), Duration::from_millis(50)]);
         if choices.once_in(8) {

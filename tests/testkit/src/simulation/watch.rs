@@ -45,12 +45,15 @@ struct Flight {
     /// Whether it would complete its upload.
     completing: bool,
     expects: bool,
+    /// Whether it brings a length that an earlier request has brought, perhaps.
+    tells_again: bool,
     /// How many bytes of its body the transport took; `None`: it does not say.
     handed: Option<u64>,
 }
 
 /// What is known of one upload on the server.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known on its own")]
 struct Known {
     /// The offset that the server said last, in this process.
     offset: Option<u64>,
@@ -59,6 +62,8 @@ struct Known {
     /// An append may be on its way that nobody knows of: the last one ended without an answer, or was
     /// that of an earlier process.
     unanswered: bool,
+    /// An earlier process has had to do with it.
+    earlier: bool,
     /// Its length was announced late.
     told_length: bool,
     /// What was said to the request that completed it, where that is a refusal for good.
@@ -71,6 +76,7 @@ impl Default for Known {
             offset: None,
             owes_probe: false,
             unanswered: true,
+            earlier: false,
             told_length: false,
             refused: None,
         }
@@ -87,6 +93,8 @@ pub(super) struct Watch {
     length: u64,
     deferred: bool,
     base_wait: Duration,
+    /// The policy has an end in time.
+    hurried: bool,
     flights: BTreeMap<DutyId, Flight>,
     uploads: BTreeMap<String, Known>,
     confirmed: u64,
@@ -112,6 +120,8 @@ impl Watch {
             length: plan.lengths.iter().sum(),
             deferred: plan.kind.is_deferred(),
             base_wait: plan.config.retry.base,
+            hurried: plan.config.retry.no_progress.is_some()
+                || plan.config.retry.deadline.is_some(),
             flights: BTreeMap::new(),
             uploads: BTreeMap::new(),
             confirmed: 0,
@@ -132,6 +142,7 @@ impl Watch {
             known.owes_probe = false;
             // An earlier process may have left a request that is still on its way.
             known.unanswered = true;
+            known.earlier = true;
         }
     }
 
@@ -216,6 +227,8 @@ impl Watch {
         }
         let told = request.headers().contains_key("upload-length");
         let known = self.uploads.entry(target.clone()).or_default();
+        // An earlier process may have told it.
+        let tells_again = told && (known.told_length || known.earlier);
         known.told_length |= told;
         let settled = !self.deferred || told || known.told_length;
         let carries = terms.op == Op::Append || terms.op == Op::Create && !body.is_empty();
@@ -223,6 +236,7 @@ impl Watch {
             completing: carries && settled && body.end == part.end,
             expects: request.headers().contains_key(http::header::EXPECT),
             op: terms.op,
+            tells_again,
             handed: None,
             body,
             target,
@@ -397,7 +411,9 @@ impl Watch {
             status.as_u16(),
             408 | 409 | 423 | 425 | 429 | 499 | 502..=504 | 520..=529
         );
-        // Such a request was broken off, and not refused.
+        // Such a request was broken off, and not refused. Nor is it where its length may be what is
+        // refused, for the server has it already.
+        let counts = counts && !(status == StatusCode::BAD_REQUEST && flight.tells_again);
         let counts = counts && !response.body().starts_with(DISPLACED);
         // A 4xx may mean that an earlier request was faster.
         let doubted = status.is_client_error() && known.unanswered;
@@ -426,7 +442,8 @@ impl Watch {
                 self.uploads.remove(location::target(gone.as_uri()));
             }
             Event::Retrying { attempt, after, .. } if *attempt > 1 => {
-                hold(*after >= self.base_wait / 2, "I6", || {
+                // The last attempt before the policy's time is over may come sooner.
+                hold(*after >= self.base_wait / 2 || self.hurried, "I6", || {
                     format!("attempt {attempt} comes after {after:?}")
                 })?;
             }

@@ -262,6 +262,20 @@ fn a_lock_can_be_held_against_newcomers() {
 }
 
 #[test]
+fn a_lock_has_the_status_that_it_is_given() {
+    for status in [409, 403] {
+        let (mut server, target) = with_upload(10, [Quirk::LockedIs(status)]);
+        let head = patch(&target, 0, b"0123456789").into_parts().0;
+        let Begun::Reading(reading) = server.begin(&head) else {
+            panic!("the body was not wanted");
+        };
+        assert_status(&server.handle(patch(&target, 0, b"0123456789")), status);
+        server.abort(reading);
+        assert_status(&server.handle(patch(&target, 0, b"0123456789")), 204);
+    }
+}
+
+#[test]
 fn credentials_are_asked_for() {
     let mut server = server([Quirk::Authorization("Bearer good".into())]);
     assert_status(&server.handle(create(5)), 401);

@@ -497,3 +497,26 @@ fn the_same_requests_give_the_same_answers() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_crash_loses_the_last_bytes_and_ends_who_was_writing() {
+    let (mut server, target) = with_upload(10, []);
+    assert_status(&server.handle(patch(&target, 0, b"01234")), 204);
+    let reading = begin(&mut server, patch(&target, 5, b"56789"));
+    assert!(server.body(&reading, b"56"));
+    assert_eq!(server.lose(&target, 3), 3);
+    assert!(!server.body(&reading, b"789"), "its request has ended");
+    assert_eq!(server.upload(&target).unwrap().content(), b"0123");
+    assert_eq!(server.lose(&target, 99), 4, "no more than there is");
+    assert_eq!(server.lose("/files/none", 1), 0);
+}
+
+#[test]
+fn another_writer_goes_no_further_than_the_length() {
+    let (mut server, target) = with_upload(5, []);
+    assert_status(&server.handle(patch(&target, 0, b"012")), 204);
+    assert_eq!(server.write(&target, b"xyz"), 2);
+    assert_eq!(server.upload(&target).unwrap().content(), b"012xy");
+    assert_eq!(server.write(&target, b"z"), 0);
+    assert_eq!(server.write("/files/none", b"z"), 0);
+}
