@@ -43,8 +43,11 @@ pub use network::network;
 pub use operations::operations;
 pub use references::references;
 
-/// The targets: a name, and what is done with a fuzzer's bytes.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+/// What is done with a fuzzer's bytes.
+pub type Body = fn(&[u8]);
+
+/// The targets, by name.
+pub const TARGETS: [(&str, Body); 8] = [
     ("checkpoint", checkpoint),
     ("dates", dates),
     ("fields", fields),

@@ -11,7 +11,7 @@ use tus_proto::{Answer, Body, Config, Duty, Error, Event, Input, Inspect, Machin
 pub(super) enum Came<T> {
     Done(Result<T, Error>),
     /// Another request, and how long it was waited for.
-    Again(Request<Body>, Option<Duration>),
+    Again(Box<Request<Body>>, Option<Duration>),
 }
 
 /// Tells the machine this answer to its first request.
@@ -25,7 +25,7 @@ pub(super) fn tell<M: Machine>(
     for _ in 0..100 {
         match machine.poll(now) {
             Output::Begin(_, Duty::Exchange(request, _)) if told => {
-                return Came::Again(request, waited);
+                return Came::Again(Box::new(request), waited);
             }
             Output::Begin(id, Duty::Exchange(..)) => {
                 told = true;

@@ -26,9 +26,9 @@ pub fn fields(data: &[u8]) {
     let discover = Discover::new(URL, &config).expect("a URL");
     let upload = Upload::append(URL, LENGTH, &config).expect("a URL");
     if other {
-        assert_version(ask::tell(inspect, StatusCode::OK, &headers));
-        assert_version(ask::tell(discover, StatusCode::OK, &headers));
-        assert_version(ask::tell(upload, StatusCode::OK, &headers));
+        assert_version(&ask::tell(inspect, StatusCode::OK, &headers));
+        assert_version(&ask::tell(discover, StatusCode::OK, &headers));
+        assert_version(&ask::tell(upload, StatusCode::OK, &headers));
         return;
     }
     check_inspected(&headers, ask::tell(inspect, StatusCode::OK, &headers));
@@ -48,7 +48,7 @@ pub fn fields(data: &[u8]) {
     ask::check_wait(&headers, wish.and_then(Result::ok).map(Duration::from_secs));
 }
 
-fn assert_version<T: std::fmt::Debug>(came: Came<T>) {
+fn assert_version<T: std::fmt::Debug>(came: &Came<T>) {
     let refused = matches!(
         came,
         Came::Done(Err(Error::Protocol {
@@ -168,7 +168,7 @@ fn number(text: &[u8]) -> Option<u64> {
     }
     let mut number = 0_u128;
     for byte in text {
-        if !(b'0'..=b'9').contains(byte) {
+        if !byte.is_ascii_digit() {
             return None;
         }
         number = (number * 10 + u128::from(byte - b'0')).min(1 << 100);

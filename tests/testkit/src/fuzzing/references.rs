@@ -107,18 +107,20 @@ fn resolve(base: &str, reference: &[u8]) -> Option<Uri<String>> {
     if reference.is_empty() {
         return None;
     }
-    let mut text = String::new();
-    for (at, byte) in reference.iter().enumerate() {
+    if reference.contains(&b'\\') {
+        return None;
+    }
+    let encode = |(at, byte): (usize, &u8)| {
         let escape = reference.get(at + 1..at + 3);
         let escaped = escape.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         let legal = byte.is_ascii_alphanumeric() || b"-._~:/?@!$&'()*+,;=[]".contains(byte);
-        match byte {
-            b'\\' => return None,
-            b'%' if escaped => text.push('%'),
-            _ if legal => text.push(char::from(*byte)),
-            _ => text += &format!("%{byte:02X}"),
+        if legal || *byte == b'%' && escaped {
+            char::from(*byte).to_string()
+        } else {
+            format!("%{byte:02X}")
         }
-    }
+    };
+    let text: String = reference.iter().enumerate().map(encode).collect();
     let reference = UriRef::parse(text.as_str()).ok()?;
     reference.resolve_against(&base).ok()
 }

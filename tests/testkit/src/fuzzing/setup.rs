@@ -207,7 +207,6 @@ impl Settings {
     fn saved(&self, in_parts: bool) -> Option<Checkpoint> {
         let yes = |value: bool| if value { "yes" } else { "no" };
         let endpoint = self.endpoint().replace("me:pa55word@", "");
-        let mut text = format!("tus-checkpoint 1\nendpoint {endpoint}\n");
         let ending = match self.ending % 8 {
             1 => "ending acknowledged\n",
             2 => "ending unsettled\n",
@@ -215,26 +214,32 @@ impl Settings {
             4 => "expires 20000\n",
             _ => "",
         };
-        if !in_parts {
-            text += &format!("url {endpoint}0?c4pability\n");
-            if self.created & 1 != 0 {
-                text += &format!("length {}\n", self.total());
-            }
-            text += &format!("spoke {}\n{ending}", yes(self.created & 2 != 0));
-            return sealed(&text).parse().ok();
-        }
+        let told = match self.created & 1 {
+            0 => String::new(),
+            _ => format!("length {}\n", self.total()),
+        };
+        let whole = match self.created & 0x40 {
+            0 => String::new(),
+            _ => format!("whole {endpoint}whole\n"),
+        };
         let lengths = self.lengths();
-        let joining = yes(self.created & 0x80 != 0);
-        text += &format!("parts {}\njoining {joining}\n", lengths.len());
-        if self.created & 0x40 != 0 {
-            text += &format!("whole {endpoint}whole\n");
-        }
-        for (n, length) in lengths.iter().enumerate() {
-            text += &format!("part {length}\n");
-            if self.created & (1 << n) != 0 {
-                text += &format!("url {endpoint}{n}\nspoke yes\n{ending}");
+        let part = |(n, length): (usize, &u64)| {
+            if self.created & 1 << n == 0 {
+                format!("part {length}\n")
+            } else {
+                format!("part {length}\nurl {endpoint}{n}\nspoke yes\n{ending}")
             }
-        }
+        };
+        let rest = if in_parts {
+            let parts: String = lengths.iter().enumerate().map(part).collect();
+            let joining = yes(self.created & 0x80 != 0);
+            let count = lengths.len();
+            format!("parts {count}\njoining {joining}\n{whole}{parts}")
+        } else {
+            let spoke = yes(self.created & 2 != 0);
+            format!("url {endpoint}0?c4pability\n{told}spoke {spoke}\n{ending}")
+        };
+        let text = format!("tus-checkpoint 1\nendpoint {endpoint}\n{rest}");
         sealed(&text).parse().ok()
     }
 
@@ -245,7 +250,10 @@ impl Settings {
         let part = url.replace("me:pa55word@", "");
         let total = self.total();
         let lengths = self.lengths();
-        let mut parts = vec![0..total];
+        let mut parts = Vec::from([Range {
+            start: 0,
+            end: total,
+        }]);
         let mut length = Some(total);
         let machine = match self.kind {
             Kind::Upload => boxed(Upload::create(&endpoint, total, &config)),
