@@ -11,6 +11,7 @@ mod append;
 mod calls;
 mod cancel;
 mod checksum;
+mod corpus;
 mod create;
 mod endings;
 mod expiry;

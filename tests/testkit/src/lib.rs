@@ -68,6 +68,8 @@ mod carrier;
 pub mod conformance;
 mod date;
 mod fault;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http1;
 #[cfg(feature = "conformance")]
 mod http2;

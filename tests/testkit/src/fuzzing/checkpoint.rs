@@ -1,0 +1,81 @@
+use std::time::Duration;
+
+use tus_proto::{Checkpoint, Config, Machine, Output, Parallel, Tick, Upload};
+
+/// Any text is a checkpoint that prints as it was, shows no query, and can be gone on with; or an error.
+///
+/// # Panics
+///
+/// Where that is not so.
+pub fn checkpoint(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    // The seal keeps a fuzzer out; with the right one the lines are reached.
+    for text in [text.to_string(), sealed(&text)] {
+        if let Ok(checkpoint) = text.parse::<Checkpoint>() {
+            assert_eq!(checkpoint.to_text(), text);
+            check_shown(&text, &checkpoint);
+            go_on(&text, &checkpoint);
+        }
+    }
+}
+
+/// The text with its seal, the FNV-1a hash of it.
+pub(super) fn sealed(text: &str) -> String {
+    let hash = text.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    format!("{text}end {hash:016x}\n")
+}
+
+fn check_shown(text: &str, checkpoint: &Checkpoint) {
+    let shown = format!("{checkpoint:?} {:?}", checkpoint.url());
+    for line in text.lines() {
+        let Some((_, query)) = line.split_once('?') else {
+            continue;
+        };
+        // What stands elsewhere too may be shown.
+        let secret = query.len() > 5 && text.matches(query).count() == 1;
+        let url = ["endpoint ", "upload ", "url ", "whole "];
+        if secret && url.iter().any(|name| line.starts_with(name)) {
+            assert!(!shown.contains(query), "{query} in {shown}");
+        }
+    }
+}
+
+fn go_on(text: &str, checkpoint: &Checkpoint) {
+    let line = |name| text.lines().find_map(|line| line.strip_prefix(name));
+    let start = line("endpoint ")
+        .or_else(|| line("upload "))
+        .expect("where it began");
+    let mut config = Config::default();
+    config.identity = checkpoint.identity().map(str::to_owned);
+    let length = checkpoint.length();
+    let kept = checkpoint.clone();
+    if checkpoint.in_parts() {
+        let length = length.expect("that of all parts");
+        if let Ok(machine) = Parallel::resume(start, kept, length, &config) {
+            begin(machine, checkpoint);
+        }
+        return;
+    }
+    for length in [length, Some(1), None] {
+        if let Ok(machine) = Upload::resume(start, kept.clone(), length, &config) {
+            begin(machine, checkpoint);
+        }
+    }
+}
+
+/// It is asked for its first outputs.
+fn begin<M: Machine>(mut machine: M, checkpoint: &Checkpoint) {
+    assert_eq!(machine.checkpoint().as_ref(), Some(checkpoint));
+    for polls in 0..1_000 {
+        let output = machine.poll(Tick(Duration::from_secs(1_000)));
+        if let Some(kept) = machine.checkpoint() {
+            assert_eq!(kept.to_text().parse(), Ok(kept));
+        }
+        if matches!(output, Output::Wait(_) | Output::Done(_)) {
+            return;
+        }
+        assert!(polls < 500, "it spins");
+    }
+}
