@@ -6,6 +6,7 @@ mod concat;
 mod create;
 mod expiry;
 mod fields;
+mod likeness;
 mod options;
 mod record;
 mod refusal;

@@ -68,6 +68,10 @@ impl Server {
 
         let (id, mut response) = self.establish(head, New { length, ..new });
         if body == Some(0) && check.is_none() {
+            // With the type of one, an empty body is a body.
+            if kept && Self::check_media_type(&head.headers).is_ok() {
+                self.say_offset_at_creation(0, &mut response);
+            }
             self.announce_expiry(id, &mut response);
             return self.completed(id, response).map(Begun::Answered);
         }

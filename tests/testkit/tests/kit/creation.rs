@@ -33,6 +33,24 @@ fn u1_a_creation_may_bring_the_first_bytes() {
 }
 
 #[test]
+fn u1_an_empty_body_that_has_the_type_of_one_is_answered_with_the_offset() {
+    let offset = |mut server: Server, media_type| {
+        let response = server.handle(with(create(5), "content-type", media_type));
+        assert_status(&response, 201);
+        header(&response, "upload-offset").map(str::to_owned)
+    };
+    assert_eq!(offset(server([]), OCTETS).as_deref(), Some("0"));
+    assert_eq!(offset(server([]), "text/plain"), None);
+    let silent = server([Quirk::CreateWithoutOffset]);
+    assert_eq!(offset(silent, OCTETS), None);
+    let bodiless = Server::new(Options {
+        extensions: vec![Extension::Creation],
+        ..Options::default()
+    });
+    assert_eq!(offset(bodiless, OCTETS), None);
+}
+
+#[test]
 fn u1_a_body_of_another_media_type_or_beyond_the_length_creates_nothing() {
     let mut server = limited(8, []);
     let request = create_with(5, b"hello");

@@ -1,10 +1,11 @@
 //! Each quirk does what it says, and no more.
 
 use http::{Method, Request, Uri};
-use tus_testkit::{Begun, Location, Quirk};
+use tus_testkit::{Begun, Location, Options, Quirk, Server};
 
 use crate::{
-    assert_status, create, delete, head, header, patch, request, server, with, with_upload,
+    assert_status, create, defer, delete, head, header, options, patch, request, server, with,
+    with_upload,
 };
 
 #[test]
@@ -332,5 +333,30 @@ fn lists_and_lines_can_be_written_otherwise() {
             times,
             "{name}"
         );
+    }
+}
+
+#[test]
+fn real_servers_are_known_by_their_habits() {
+    // What OPTIONS is answered with, whether parts can be made, and what a PATCH gets that repeats the
+    // length, and one to an upload of no length yet.
+    for (like, habits) in [
+        (Options::like_tusd(), [200, 201, 400, 204]),
+        (Options::like_tus_node(), [204, 400, 400, 204]),
+        (Options::like_resumable_upload(), [204, 201, 204, 400]),
+        (Options::default(), [204, 201, 204, 204]),
+    ] {
+        let mut server = Server::new(like);
+        let whole = server.place(5, 0);
+        let deferred = server.handle(defer());
+        let deferred = header(&deferred, "location").unwrap();
+        let answers = [
+            options(),
+            with(create(5), "upload-concat", "partial"),
+            with(patch(&whole, 0, b"hel"), "upload-length", "5"),
+            patch(deferred, 0, b"hel"),
+        ]
+        .map(|request| server.handle(request).status().as_u16());
+        assert_eq!(answers, habits);
     }
 }
