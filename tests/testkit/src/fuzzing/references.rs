@@ -107,7 +107,11 @@ fn resolve(base: &str, reference: &[u8]) -> Option<Uri<String>> {
     if reference.is_empty() {
         return None;
     }
-    if reference.contains(&b'\\') {
+    // A control character, or a backslash, is read in more than one way.
+    if reference
+        .iter()
+        .any(|byte| byte.is_ascii_control() || *byte == b'\\')
+    {
         return None;
     }
     let encode = |(at, byte): (usize, &u8)| {

@@ -20,6 +20,9 @@ pub enum End {
     Terminated,
 }
 
+/// How many processes are begun where nothing goes wrong in them but the server's answer.
+const PATIENCE: u32 = 20;
+
 impl World<'_> {
     /// What becomes of a process's end: the end of all, or another process.
     pub(super) fn judge(
@@ -64,7 +67,8 @@ impl World<'_> {
                     || !self.patient
                     || self.jumped
                     || asked.is_some()
-                    || self.incidents_left > 0
+                    // Trouble may be yet to come, but nobody asks for ever who is refused each time.
+                    || self.incidents_left > 0 && self.process < PATIENCE
             }
         };
         let again = error.resumable() && self.saved.is_some() && hope;
