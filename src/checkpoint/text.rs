@@ -201,9 +201,7 @@ impl Lines<'_> {
             spoke: self
                 .read("spoke", yes_or_no)?
                 .ok_or(CheckpointError::Line("spoke"))?,
-            expires: self.read("expires", |value| {
-                number(value).map(Date::from_unix_seconds)
-            })?,
+            expires: self.read("expires", date)?,
             ending: self.read("ending", ending)?.unwrap_or_default(),
         })
     }
@@ -255,6 +253,13 @@ fn url(value: &str) -> Option<Uri> {
 
 fn number(value: &str) -> Option<u64> {
     integer::parse(value.as_bytes()).filter(|n| n.to_string() == value)
+}
+
+/// A date that HTTP can write: another would not be printed as it was read.
+fn date(value: &str) -> Option<Date> {
+    let seconds = number(value)?;
+    let date = Date::from_unix_seconds(seconds);
+    (date.unix_seconds() == seconds).then_some(date)
 }
 
 fn yes_or_no(value: &str) -> Option<bool> {
@@ -513,6 +518,10 @@ mod tests {
         refused(&[
             ("endpoint http://h/\nlength 5\nspoke no\n", "url"),
             ("endpoint http://h/\nurl http://h/a\nlength 5\n", "spoke"),
+            (
+                "endpoint http://h/\nurl http://h/a\nlength 5\nspoke no\nexpires 253402300800\n",
+                "expires",
+            ),
             (
                 "endpoint http://h/\nurl http://u:p@h/a\nlength 5\nspoke no\n",
                 "url",
