@@ -10,6 +10,7 @@
 //! | S6: the checkpoint store | – | `adapters/driver/tests/suite/store.rs` |
 //! | S7: fields of the protocol are nobody else's | [`fields`], [`places`] | `adapters/driver/tests/suite/hooks.rs` |
 
+mod bounds;
 mod places;
 
 use std::fmt::{Display, Write as _};

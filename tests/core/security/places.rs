@@ -227,7 +227,7 @@ impl Leads {
 
 /// What a machine is led from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Machine {
+pub enum Machine {
     Upload,
     Append,
     Create,
@@ -236,6 +236,19 @@ enum Machine {
     Terminate,
     Concatenate,
     Parallel,
+}
+
+impl Machine {
+    pub const ALL: [Self; 8] = [
+        Self::Upload,
+        Self::Append,
+        Self::Create,
+        Self::Inspect,
+        Self::Discover,
+        Self::Terminate,
+        Self::Concatenate,
+        Self::Parallel,
+    ];
 }
 
 /// The request that is answered with the place, and the statuses of the answer.
@@ -356,7 +369,7 @@ impl Server {
 }
 
 /// Runs a machine that begins at these URLs.
-fn start(
+pub fn start(
     machine: Machine,
     [endpoint, url]: [&str; 2],
     config: &Config,
