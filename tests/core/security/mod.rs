@@ -11,6 +11,7 @@
 //! | S7: fields of the protocol are nobody else's | [`fields`], [`places`] | `adapters/driver/tests/suite/hooks.rs` |
 
 mod bounds;
+mod fields;
 mod places;
 
 use std::fmt::{Display, Write as _};

@@ -400,7 +400,7 @@ pub fn start(
 }
 
 /// The text with this place in it, sealed as the core seals it.
-fn checkpoint_text(lines: &str, scheme: &str, place: &str) -> String {
+pub fn checkpoint_text(lines: &str, scheme: &str, place: &str) -> String {
     let home = format!("{scheme}://home.test");
     let lines = lines.replace("HOME", &home).replace("PLACE", place);
     let text = format!("tus-checkpoint 1\nendpoint {home}/files/\n{lines}");
