@@ -13,6 +13,7 @@
 mod bounds;
 mod fields;
 mod places;
+mod secrets;
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
