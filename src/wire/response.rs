@@ -131,9 +131,7 @@ pub(crate) fn refusal(base: &Uri, answer: &Response<Bytes>) -> String {
     };
     match answer.status() {
         StatusCode::PRECONDITION_FAILED => {
-            let versions: Vec<_> = field::list(headers, &name::TUS_VERSION)
-                .into_iter()
-                .collect();
+            let versions: Vec<_> = field::list(headers, &name::TUS_VERSION).collect();
             if !versions.is_empty() {
                 let versions = words::quote(&versions.join(&b", "[..]));
                 add(format!("it speaks tus {versions}"));

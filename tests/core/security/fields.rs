@@ -346,8 +346,8 @@ fn s5_no_url_of_a_part_makes_two() {
         "PATCH" => answer(204, &[("upload-offset", b"5")]),
         _ => answer(403, &[]),
     });
-    let (last, _) = story.requests.last().unwrap();
-    let list = last.headers()["upload-concat"].to_str().unwrap();
+    let (joining, _) = story.requests.last().unwrap();
+    let list = joining.headers()["upload-concat"].to_str().unwrap();
     assert_eq!(list.split(' ').count(), 2, "{list}");
 }
 

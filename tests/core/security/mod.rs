@@ -1,10 +1,10 @@
 //! The security rules, each stated as a test that says its name.
 //!
-//! | rule | here | where it is made |
+//! | rule | here | what else shows it |
 //! |------|------|------------------|
 //! | S1: headers go to the endpoint's origin only | [`places`] | `src/credentials.rs` |
 //! | S2: https never becomes http | [`places`] | `src/credentials.rs` |
-//! | S3: nothing shown holds a secret | [`secrets`], [`places`] | `adapters/driver/tests/suite/secrets.rs` |
+//! | S3: nothing shown holds a secret | [`secrets`], [`places`], [`fields`] | `adapters/driver/tests/log.rs` |
 //! | S4: what a server sends is bounded | [`bounds`] | the conformance suite, case by case |
 //! | S5: what parsers disagree on is refused | [`places`] | `src/wire/reference.rs` |
 //! | S6: the checkpoint store | – | `adapters/driver/tests/suite/store.rs` |

@@ -431,7 +431,7 @@ fn by_checkpoint(checkpoint: Checkpoint, scheme: &str, given: Given, config: &Co
 
 /// Whether the machine went there, or gives it to its caller to go there.
 fn reached(story: &Story, url: &str) -> bool {
-    let asked = |(request, _): &(Request<Body>, _)| request.uri().to_string() == url;
+    let asked = |(request, _): &(Request<Body>, _)| *request.uri() == *url;
     let told = |event: &Event| matches!(event, Event::Created { url: at } if at.expose() == url);
     story.requests.iter().any(asked) || story.events.iter().any(told)
 }
