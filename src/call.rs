@@ -441,7 +441,6 @@ impl Misread {
 type Read<T> = fn(&mut Line, &UploadUrl, &Flight, &Response<Bytes>) -> Result<T, Misread>;
 
 /// The story of one request.
-#[derive(Debug)]
 struct Call<T> {
     op: Op,
     url: UploadUrl,
@@ -449,6 +448,16 @@ struct Call<T> {
     read: Read<T>,
     /// What it means that there is nothing there.
     gone: fn(Box<Place>) -> Result<T, Error>,
+}
+
+/// Shows nothing of the request, whose URL and fields hold secrets.
+impl<T> std::fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("op", &self.op)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<T: std::fmt::Debug + Send + 'static> Call<T> {

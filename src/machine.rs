@@ -201,7 +201,6 @@ impl Terms {
 }
 
 /// What came of a duty.
-#[derive(Debug)]
 pub enum Answer {
     /// An exchange was answered. The status and the fields are facts even if the body could not
     /// be read; no more than [`MAX_ANSWER_BODY`] bytes of it are wanted.
@@ -224,13 +223,37 @@ pub enum Answer {
     Failed(Failure),
 }
 
+/// Shows no header and no body: both may hold secrets.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Response(response) => f
+                .debug_struct("Response")
+                .field("status", &response.status())
+                .field("body", &response.body().len())
+                .finish_non_exhaustive(),
+            Self::Digest(digest) => f.debug_tuple("Digest").field(digest).finish(),
+            Self::Available { upto, end } => f
+                .debug_struct("Available")
+                .field("upto", upto)
+                .field("end", end)
+                .finish(),
+            Self::Credentials(headers) => {
+                let names = headers.as_ref().map(|map| map.keys().collect::<Vec<_>>());
+                f.debug_tuple("Credentials").field(&names).finish()
+            }
+            Self::Saved => f.write_str("Saved"),
+            Self::Failed(failure) => f.debug_tuple("Failed").field(failure).finish(),
+        }
+    }
+}
+
 /// How much of an answer's body a machine has a use for, in bytes (64 KiB): it is read for the
 /// server's words alone.
 pub const MAX_ANSWER_BODY: usize = 64 * 1024;
 
 /// What a machine is told.
 #[non_exhaustive]
-#[derive(Debug)]
 pub enum Input {
     /// What came of a duty.
     Answer(DutyId, Answer),
@@ -241,6 +264,21 @@ pub enum Input {
     Sent(DutyId, u64),
     /// End the machine.
     Cancel(Cancel),
+}
+
+/// Shows no header, as [`Answer`] does.
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer(id, answer) => f.debug_tuple("Answer").field(id).field(answer).finish(),
+            Self::Interim(id, response) => {
+                let status = response.status();
+                f.debug_tuple("Interim").field(id).field(&status).finish()
+            }
+            Self::Sent(id, bytes) => f.debug_tuple("Sent").field(id).field(bytes).finish(),
+            Self::Cancel(how) => f.debug_tuple("Cancel").field(how).finish(),
+        }
+    }
 }
 
 /// How to end a machine before its time. A later cancel may only be harder than the one before.

@@ -12,6 +12,7 @@ use crate::resource::{Ghost, Resource};
 use crate::upload::{Completion, Uploaded};
 use crate::verdict::Verdict;
 use crate::wire::response;
+use crate::wire::words::escape;
 use crate::{Cause, Error, Event, Hint, Op, UploadUrl, Violation};
 
 impl Transfer {
@@ -25,7 +26,8 @@ impl Transfer {
             return Phase::failure(Error::Unfinished {
                 place,
                 status: *status,
-                words: words.clone(),
+                // Those of a checkpoint are whoever's who could write it.
+                words: escape(words),
             });
         }
         match &mut self.resource {

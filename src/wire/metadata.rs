@@ -9,6 +9,7 @@ use base64::{
 use http::{HeaderMap, HeaderValue};
 
 use super::name::UPLOAD_METADATA;
+use super::words::cut;
 
 /// Writes padding, as the protocol's examples do, and reads values without it too: it carries nothing.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -39,7 +40,8 @@ pub struct Metadata {
     pairs: Vec<(String, Option<Vec<u8>>)>,
 }
 
-/// Why metadata cannot be sent, or a server's cannot be read.
+/// Why metadata cannot be sent, or a server's cannot be read. Of a key that is at fault there are no more
+/// than 300 characters, but for those that the caller chose and that are legal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MetadataError {
@@ -224,16 +226,12 @@ impl Metadata {
             };
             let key = check_key(key)?;
             if !seen.insert(key) {
-                return Err(MetadataError::DuplicateKey {
-                    key: key.to_owned(),
-                });
+                return Err(MetadataError::DuplicateKey { key: cut(key) });
             }
             let value = value
                 .map(|value| BASE64.decode(value))
                 .transpose()
-                .map_err(|_| MetadataError::IllegalValue {
-                    key: key.to_owned(),
-                })?;
+                .map_err(|_| MetadataError::IllegalValue { key: cut(key) })?;
             pairs.push((key.to_owned(), value));
         }
         Ok(Self { pairs })
@@ -269,7 +267,7 @@ fn check_key(key: &[u8]) -> Result<&str, MetadataError> {
         Ok("") => Err(MetadataError::EmptyKey),
         Ok(key) if key.as_bytes().iter().all(legal) => Ok(key),
         _ => Err(MetadataError::IllegalKey {
-            key: String::from_utf8_lossy(key).into_owned(),
+            key: cut(&String::from_utf8_lossy(key)),
         }),
     }
 }

@@ -43,9 +43,7 @@ pub(crate) fn names_tus(headers: &HeaderMap) -> bool {
 /// The version that the answer is in, if it is not ours. Servers and proxies leave it out.
 pub(crate) fn other_version(headers: &HeaderMap) -> Option<String> {
     match field::single(headers, &name::TUS_RESUMABLE).value() {
-        Some(version) if version != name::VERSION.as_bytes() => {
-            Some(words::escape(&String::from_utf8_lossy(version)))
-        }
+        Some(version) if version != name::VERSION.as_bytes() => Some(words::quote(version)),
         _ => None,
     }
 }
@@ -133,13 +131,10 @@ pub(crate) fn refusal(base: &Uri, answer: &Response<Bytes>) -> String {
     };
     match answer.status() {
         StatusCode::PRECONDITION_FAILED => {
-            let versions = field::list(headers, &name::TUS_VERSION);
-            let versions: Vec<_> = versions
-                .into_iter()
-                .map(|version| words::escape(&String::from_utf8_lossy(version)))
-                .collect();
+            let versions: Vec<_> = field::list(headers, &name::TUS_VERSION).collect();
             if !versions.is_empty() {
-                add(format!("it speaks tus {}", versions.join(", ")));
+                let versions = words::quote(&versions.join(&b", "[..]));
+                add(format!("it speaks tus {versions}"));
             }
         }
         StatusCode::PAYLOAD_TOO_LARGE => {

@@ -71,6 +71,16 @@ pub(crate) fn words(content_type: Option<&HeaderValue>, body: &[u8]) -> String {
     }
 }
 
+/// A few words of a field, as [`words`] has them of a body.
+pub(crate) fn quote(field: &[u8]) -> String {
+    one_line(&String::from_utf8_lossy(field))
+}
+
+/// The first characters of a name that others chose: enough to know it by.
+pub(crate) fn cut(name: &str) -> String {
+    name.chars().take(MAX_CHARS).collect()
+}
+
 /// `text` with each control, bidirectional or invisible character written as `\u{…}`. For display: a
 /// backslash stays what it is.
 pub(crate) fn escape(text: &str) -> String {

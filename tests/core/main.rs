@@ -22,6 +22,7 @@ mod probe;
 mod redirects;
 mod resume;
 mod scenario;
+mod security;
 mod several;
 mod simulation;
 mod states;

@@ -70,6 +70,7 @@
 
 mod answers;
 mod bench;
+mod endless;
 mod failures;
 mod leaks;
 mod report;
@@ -177,6 +178,7 @@ pub fn cases() -> impl Iterator<Item = Case> {
         requests::CASES,
         answers::CASES,
         failures::CASES,
+        endless::CASES,
         stops::CASES,
         uploads::CASES,
         leaks::CASES,

@@ -35,6 +35,8 @@ pub enum Act {
     Trickle(Bytes),
     /// Sends so many bytes of the answer's body, made up as the client takes them.
     Flood(u64),
+    /// Plays these again and again, until the client leaves.
+    Again(Vec<Act>),
     /// Does nothing, and reads nothing, until [`Stage::go_on`].
     Hold,
     /// Resets the request: its stream in HTTP/2, its connection in HTTP/1.1. Ends the list.
@@ -328,6 +330,19 @@ struct Play<'a> {
 
 impl Play<'_> {
     fn play(mut self, acts: &[Act]) -> io::Result<Then> {
+        match self.play_all(acts)? {
+            Some(Then::Next) => self.request.end(),
+            Some(then) => Ok(then),
+            None => {
+                drop(self.read(u64::MAX));
+                self.request.see_it_leave();
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+
+    /// What is to become of the request; `None`: it has no answer yet.
+    fn play_all(&mut self, acts: &[Act]) -> io::Result<Option<Then>> {
         let mut then = None;
         for act in acts {
             match act {
@@ -350,22 +365,17 @@ impl Play<'_> {
                     then = Some(Then::Next);
                 }
                 Act::Flood(bytes) => self.flood(*bytes)?,
+                Act::Again(acts) => loop {
+                    self.play_all(acts)?;
+                },
                 Act::Hold => self.shared.hold(),
-                Act::Reset => return Ok(Then::Reset),
-                Act::Refuse => return Ok(Then::Refuse),
-                Act::Abort => return Ok(Then::Abort),
-                Act::Close => return Ok(Then::Close),
+                Act::Reset => return Ok(Some(Then::Reset)),
+                Act::Refuse => return Ok(Some(Then::Refuse)),
+                Act::Abort => return Ok(Some(Then::Abort)),
+                Act::Close => return Ok(Some(Then::Close)),
             }
         }
-        match then {
-            Some(Then::Next) => self.request.end(),
-            Some(then) => Ok(then),
-            None => {
-                drop(self.read(u64::MAX));
-                self.request.see_it_leave();
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-        }
+        Ok(then)
     }
 
     fn read(&mut self, bytes: u64) -> io::Result<()> {

@@ -111,6 +111,62 @@ fn a_hook_changes_headers_and_nothing_else() {
     );
 }
 
+// S7: every name, set by a hook or taken away, is as it was.
+#[test]
+fn a_hook_sets_nothing_that_the_protocol_owns() {
+    const OWNED: [&str; 15] = [
+        "connection",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "tus-resumable",
+        "tus-anything",
+        "upgrade",
+        "upload-length",
+        "upload-offset",
+        "upload-anything",
+        "x-http-method-override",
+    ];
+    type Change = fn(&mut HeaderMap, &'static str);
+    let sent = |change: Option<Change>| {
+        let line = Line::good();
+        let call = line.upload().on_request(|request, _| {
+            let headers = request.headers_mut();
+            for name in OWNED {
+                if let Some(change) = change {
+                    change(headers, name);
+                }
+            }
+            headers.append("x-key", HeaderValue::from_static("s3cr3t"));
+        });
+        call.send(bytes(10_000)).unwrap();
+        let server = line.server();
+        let owned = server.log().iter().map(|record| {
+            let mut headers = record.headers.clone();
+            let key = headers.remove("x-key").unwrap();
+            assert!(key.is_sensitive());
+            headers
+        });
+        owned.collect::<Vec<_>>()
+    };
+    let untouched = sent(None);
+    assert_eq!(untouched.len(), 2);
+    let changes: [Change; 3] = [
+        |headers, name| drop(headers.insert(name, HeaderValue::from_static("9"))),
+        |headers, name| {
+            headers.append(name, HeaderValue::from_static("9"));
+        },
+        |headers, name| drop(headers.remove(name)),
+    ];
+    for change in changes {
+        assert_eq!(sent(Some(change)), untouched);
+    }
+}
+
 // S1.
 #[test]
 fn a_hook_does_not_see_what_goes_elsewhere() {

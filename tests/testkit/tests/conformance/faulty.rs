@@ -68,6 +68,7 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "broken off",
             "kept and then broken",
             "distrusted certificate",
+            "head without end",
         ],
     ),
     (F::DropsALine, &["answer's fields"]),
@@ -80,6 +81,7 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "no HTTP",
             "kept and then broken",
             "distrusted certificate",
+            "head without end",
         ],
     ),
     (
