@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
@@ -411,3 +410,17 @@ SERVERS = (Tusd, TusNode, ResumableUpload)
 def with_extension(extension):
     """The names of the servers that have it, for a case's `only`."""
     return tuple(server.name for server in SERVERS if extension in server.extensions)
+
+
+def install(wanted):
+    """Server -> None, or why it cannot be had."""
+    missing = {}
+    print("Servers:")
+    for server in wanted:
+        missing[server] = None
+        try:
+            server.install()
+        except Missing as error:
+            missing[server] = str(error)
+            print(f"  !!! {server.name} is MISSING: {error}")
+    return missing
