@@ -22,6 +22,18 @@ MIB = 1024 * KIB
 REFUSED, UNSETTLED, PROTOCOL, NO_TLS = 4, 6, 7, 8
 
 
+# What ended a client: by the exit status of `tus`, or the name that an adapter's command prints.
+ENDINGS = {
+    "file": (3, "Source", "SourceChanged"),
+    "refused": (REFUSED, "Rejected", "Gone", "Unrepeatable"),
+    "gave up": (5, "Exhausted", "ComeBackAt"),
+    "unsettled": (UNSETTLED, "CompletionUnknown", "Unfinished"),
+    "protocol": (PROTOCOL, "Protocol", "Location", "Conflict"),
+    "no connection": (NO_TLS, "Hopeless"),
+    "checkpoint": (9, "Store"),
+}
+
+
 class Failed(Exception):
     pass
 
@@ -80,6 +92,12 @@ class Ended:
     seconds: float
     peak_kib: int
 
+    def ending(self):
+        """Which of the `ENDINGS` it is; `None`: it says nothing that one could act on."""
+        last = self.stderr.splitlines()[-1:] or [""]
+        name = self.status if self.status != 1 else last[0].partition(":")[0]
+        return next((ending for ending, names in ENDINGS.items() if name in names), None)
+
 
 class Client:
     """`tus`, or an adapter. Its checkpoints are in a folder of its own."""
@@ -124,7 +142,7 @@ class Client:
         texts = [path.read_text(errors="replace") for path in streams]
         self.last = Ended(child.returncode, *texts, seconds, peak)
         if seconds > timeout:
-            raise Failed(f"the client did not end within {timeout} s")
+            raise Failed(f"the client did not end within {timeout:.0f} s")
         return self.last
 
     def kill(self):
@@ -133,6 +151,9 @@ class Client:
             time.sleep(0.001)
         child.kill()
         child.wait()
+
+    def has_checkpoint(self):
+        return any(path.suffix not in (".lock", ".new") for path in (self.folder / "state").glob("*"))
 
 
 def peak_memory_kib(pid):

@@ -86,6 +86,8 @@ class Proxy:
         self.bytes_read = 0
         # Of these, those of heads.
         self.head_bytes = 0
+        # What came last.
+        self.latest = b""
         self.beginning = b""
         self.requests = []
         self.statuses = []
@@ -248,6 +250,7 @@ class Proxy:
 
     def _count(self, data):
         self.bytes_read += len(data)
+        self.latest = data
         self.beginning += data[: BLOCK - len(self.beginning)]
 
     def _refuse(self, client, data, refusal):
