@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, Uri};
 
 use super::date::Date;
@@ -153,15 +153,22 @@ pub(crate) fn refusal(base: &Uri, answer: &Response<Bytes>) -> String {
     said
 }
 
-/// Whether a 400 says that the request was broken off or displaced on its way, not wrong. These
-/// are tusd's codes.
+/// Whether a 400 says that the request was broken off or displaced on its way, not wrong.
+///
+/// tusd has codes for it. Node ends the connection without a word, for no tus server has heard of the
+/// request then.
 pub(crate) fn broken_off(answer: &Response<Bytes>) -> bool {
     const CODES: [&[u8]; 3] = [
         b"ERR_UPLOAD_INTERRUPTED",
         b"ERR_UNEXPECTED_EOF",
         b"Request aborted due to lock acquired",
     ];
-    CODES.iter().any(|code| contains(answer.body(), code))
+    let headers = answer.headers();
+    let closes = headers
+        .get(CONNECTION)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+    let wordless = answer.body().is_empty() && !names_tus(headers);
+    closes && wordless || CODES.iter().any(|code| contains(answer.body(), code))
 }
 
 /// Whether a 413 is about the whole upload and not about this request.

@@ -239,6 +239,28 @@ fn a_request_that_was_broken_off_on_its_way_is_no_refusal() {
     }
 }
 
+// What Node says of a request that ended early, before any tus server hears of it.
+#[test]
+fn a_400_without_a_word_that_ends_the_connection_is_no_refusal() {
+    let close = ("connection", "close");
+    Scenario::created(9)
+        .answers(400, &[close])
+        .waits()
+        .probes()
+        .finds(4)
+        .appends(4..9);
+    for (headers, words) in [
+        (&[close][..], "no"),
+        (&[close, ("tus-resumable", "1.0.0")], ""),
+        (&[], ""),
+    ] {
+        let error = Scenario::created(9)
+            .answers_with(400, headers, words)
+            .error();
+        assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    }
+}
+
 // §4, 9.
 #[test]
 fn a_refusal_ends_it_and_keeps_the_url() {

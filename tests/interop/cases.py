@@ -4,30 +4,19 @@ import base64
 import hashlib
 import http.client
 import json
-import os
 import random
 import re
-import subprocess
 import threading
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
+from clients import KIB, MIB, NO_TLS, PROTOCOL, REFUSED, UNSETTLED
+from clients import Client, Failed, Source, Sources, expect_stored, sha256_of
 from proxy import CUT, Proxy
 from servers import upload_id, with_extension
 
-KIB = 1024
-MIB = 1024 * KIB
 CASES = []
-
-# Exit statuses of `tus`, as its --help lists them.
-REFUSED, UNSETTLED, PROTOCOL, NO_TLS = 4, 6, 7, 8
-
-
-class Failed(Exception):
-    pass
-
 
 # The clients: the command alone, or the adapters too, or those of them that speak HTTP/2 and send trailers.
 COMMAND = ("tus",)
@@ -69,113 +58,6 @@ FULL = Sizes(big=300 * MIB, huge=1024 * MIB, kills=10, cuts=20, pieces=("64K", "
 QUICK = Sizes(big=40 * MIB, huge=128 * MIB, kills=3, cuts=5, pieces=("1M",))
 
 
-class Sources:
-    """Files of pseudo-random bytes, made once per size: no block of one occurs elsewhere in it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.made = {}
-
-    def get(self, size):
-        if size not in self.made:
-            path = self.folder / f"source-{size}.bin"
-            generator, digest = random.Random(size), hashlib.sha256()
-            with path.open("wb") as file:
-                for start in range(0, size, MIB):
-                    block = generator.randbytes(min(MIB, size - start))
-                    digest.update(block)
-                    file.write(block)
-            self.made[size] = Source(path, size, digest.hexdigest())
-        return self.made[size]
-
-
-@dataclass
-class Source:
-    path: Path
-    size: int
-    sha256: str
-
-
-def sha256_of(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass
-class Ended:
-    """One run of the client."""
-
-    status: int
-    stdout: str
-    stderr: str
-    seconds: float
-    peak_kib: int
-
-
-class Client:
-    """`tus`, or an adapter. Its checkpoints are in a folder of its own."""
-
-    def __init__(self, command, folder):
-        self.command = [str(part) for part in command]
-        self.folder = folder
-        self.child = None
-        self.last = None
-
-    def run(self, *arguments, timeout=300, pipe=None):
-        """`pipe`: the command whose output is its stdin."""
-        feeder = pipe and subprocess.Popen([str(part) for part in pipe], stdout=subprocess.PIPE)
-        try:
-            return self._run(arguments, timeout, feeder.stdout if feeder else subprocess.DEVNULL)
-        finally:
-            if feeder:
-                # What nobody reads any more ends it.
-                feeder.stdout.close()
-                feeder.wait()
-
-    def _run(self, arguments, timeout, stdin):
-        environment = {**os.environ, "TUS_STATE_DIR": str(self.folder / "state")}
-        streams = [self.folder / "stdout", self.folder / "stderr"]
-        began, peak = time.monotonic(), 0
-        with streams[0].open("wb") as out, streams[1].open("wb") as err:
-            child = subprocess.Popen(
-                [*self.command, *map(str, arguments)], stdin=stdin, stdout=out, stderr=err, env=environment
-            )
-            self.child = child
-            try:
-                while child.poll() is None:
-                    peak = max(peak, peak_memory_kib(child.pid))
-                    if time.monotonic() - began > timeout:
-                        child.kill()
-                    time.sleep(0.005)
-            finally:
-                self.child = None
-                child.kill()
-                child.wait()
-        seconds = time.monotonic() - began
-        texts = [path.read_text(errors="replace") for path in streams]
-        self.last = Ended(child.returncode, *texts, seconds, peak)
-        if seconds > timeout:
-            raise Failed(f"the client did not end within {timeout} s")
-        return self.last
-
-    def kill(self):
-        """From another thread, while `run` waits: SIGKILL."""
-        while (child := self.child) is None:
-            time.sleep(0.001)
-        child.kill()
-        child.wait()
-
-
-def peak_memory_kib(pid):
-    """The high-water mark of its resident memory. (ru_maxrss would count this process's, from before the exec.)"""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) if found else 0
-
-
 @dataclass
 class Bench:
     server: object
@@ -196,16 +78,7 @@ class Bench:
 
     def expect_identical(self, ended, source, uploads=1):
         """It succeeded, printed the URL alone, and the server's disk holds the file."""
-        if ended.status != 0:
-            raise Failed(f"exit status {ended.status}, expected 0")
-        url = ended.stdout.strip()
-        if not re.fullmatch(r"https?://\S+", url):
-            raise Failed(f"stdout is not a URL alone: {ended.stdout[:300]!r}")
-        stored = self.server.content(url)
-        if not stored.exists():
-            raise Failed(f"the server has no file for {url}")
-        if stored.stat().st_size != source.size or sha256_of(stored) != source.sha256:
-            raise Failed(f"content differs: {stored.stat().st_size} bytes stored of {source.size}")
+        url = expect_stored(self.server, ended, source)
         if uploads is not None and len(self.server.ids()) != uploads:
             raise Failed(f"{len(self.server.ids())} uploads on the server, expected {uploads}")
         return url

@@ -90,6 +90,11 @@ class TlsTusd(Process):
 
     name = "nginx + tusd"
 
+    @staticmethod
+    def install():
+        Tusd.install()
+        install()
+
     def __init__(self, directory):
         super().__init__(directory)
         make_certificates(self.directory)

@@ -1,17 +1,48 @@
-"""A TCP proxy that cuts, stalls, garbles and swallows answers at exact byte counts."""
+"""A TCP proxy that cuts, stalls, garbles, swallows and gives answers at exact byte counts."""
 
 import re
 import socket
 import struct
 import threading
+import time
+from dataclasses import dataclass
 
 BLOCK = 64 * 1024
 
 REQUEST = re.compile(rb"([A-Z]+) (\S+) HTTP/1\.1\r\n")
 ANSWER = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
-# A planned action: reset the client's connection.
+HEAD_END = b"\r\n\r\n"
+CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+
+# Planned actions: the client's connection is reset; it hears an orderly end, and is still listened to; the
+# server hears one, and what the client goes on to say is lost.
 CUT = object()
+END_ANSWERS = object()
+END_REQUESTS = object()
+
+
+@dataclass
+class Swallowed:
+    """An answer of which the client gets this share, and then an orderly end or a reset."""
+
+    count: int
+    action: object
+    share: float
+    reset: bool
+
+
+@dataclass
+class Refusal:
+    """An answer in the server's place: after the request's body, or while it is still coming."""
+
+    status: int
+    headers: tuple = ()
+    early: bool = False
+
+    def text(self):
+        fields = ["Content-Length: 0", "Connection: close", *self.headers]
+        return "\r\n".join([f"HTTP/1.1 {self.status} Refused", *fields, "", ""]).encode()
 
 
 def _reset(connection):
@@ -35,14 +66,28 @@ def _finish_writing(connection):
         pass
 
 
+def _send_last(connection, data):
+    try:
+        connection.sendall(data)
+    except OSError:
+        pass
+    _finish_writing(connection)
+
+
 class Proxy:
     """Listens on `port`, forwards to `upstream_port`, and counts what clients send in `bytes_read`;
     the first of it is in `beginning`. `requests` are (method, target), `statuses` those of the answers, in
-    their order: clients send a request when the last one was answered, so that a head begins a piece."""
+    their order: clients send a request when the last one was answered, so that a head begins a piece.
+    It forwards `rate` bytes of requests a second, on each connection."""
 
-    def __init__(self, upstream_port):
+    def __init__(self, upstream_port, rate=None):
         self.upstream_port = upstream_port
+        self.rate = rate
         self.bytes_read = 0
+        # Of these, those of heads.
+        self.head_bytes = 0
+        # What came last.
+        self.latest = b""
         self.beginning = b""
         self.requests = []
         self.statuses = []
@@ -51,7 +96,8 @@ class Proxy:
         self._each = None
         self._garbled = []
         self._plan = []
-        self._swallow = None
+        self._swallow = []
+        self._refusals = []
         self._lock = threading.Lock()
         self._listener = socket.socket()
         # Accepted sockets inherit the size: little is on its way unread when a connection is cut.
@@ -77,8 +123,8 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}/files/"
 
     def at(self, count, action):
-        """Once clients have sent `count` bytes in all, and these were forwarded: `CUT`, or call
-        `action()` while nothing moves; if it returns `CUT`, that."""
+        """Once clients have sent `count` bytes in all, and these were forwarded: one of the planned
+        actions above, or call `action()` while nothing moves; if it returns one of them, that."""
         self._plan = sorted([*self._plan, (count, action)], key=lambda entry: entry[0])
 
     def cut_each(self, count, times):
@@ -89,10 +135,15 @@ class Proxy:
         """The byte that clients send after `count` bytes in all reaches the server as another. Only once."""
         self._garbled.append(count)
 
-    def swallow(self, count, action=lambda: None):
-        """The first answer after `count` bytes in all is dropped, `action()` called, the client reset.
-        Only once."""
-        self._swallow = (count, action)
+    def swallow(self, count, action=lambda: None, share=0, reset=True):
+        """Of the first answer after `count` bytes in all the client gets this share; `action()` is called,
+        and the client's connection ends. Only once."""
+        self._swallow.append(Swallowed(count, action, share, reset))
+
+    def refuse(self, refusal, wanted):
+        """Answers the next request that is `wanted(number, method, length of the body)` in the server's place.
+        The first number is 0. Only once."""
+        self._refusals.append((refusal, wanted))
 
     def _accept(self):
         while True:
@@ -114,52 +165,108 @@ class Proxy:
         threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
         self._requests(client, server)
 
+    def _read(self, client):
+        """What the client says next. Never past the next planned count: what is not read was not sent, as
+        far as the count goes."""
+        with self._lock:
+            left = self._plan[0][0] - self.bytes_read if self._plan else BLOCK
+        most = BLOCK if self.rate is None else max(1, min(BLOCK, self.rate // 20))
+        try:
+            data = client.recv(max(1, min(most, left)))
+        except OSError:
+            return b""
+        if self.rate is not None:
+            time.sleep(len(data) / self.rate)
+        return data
+
     def _requests(self, client, server):
         """Client to server. Afterwards the server sees an orderly end after the last forwarded byte;
         the thread that reads its answers closes the connection."""
         # What it is patching, and how much of that it has sent.
         patched, sent = None, 0
-        while True:
-            # Never past the next planned count: what is not read was not sent, as far as the count goes.
-            with self._lock:
-                left = self._plan[0][0] - self.bytes_read if self._plan else BLOCK
-            try:
-                data = client.recv(max(1, min(BLOCK, left)))
-            except OSError:
-                data = b""
-            if not data:
-                _finish_writing(server)
-                return
+        forwards = True
+        while data := self._read(client):
+            refusal = None
             with self._lock:
                 if head := REQUEST.match(data):
                     method, target = (part.decode() for part in head.groups())
-                    self.requests.append((method, target))
                     patched, sent = (target if method == "PATCH" else None), 0
+                    refusal = self._begun(method, target, data)
                 for count in self._garbled:
                     if 0 <= (at := count - self.bytes_read) < len(data):
                         data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
                         self._garbled.remove(count)
+            if refusal:
+                self._refuse(client, data, refusal)
+                break
             try:
-                server.sendall(data)
+                if forwards:
+                    server.sendall(data)
             except OSError:
                 _reset(client)
                 return
             with self._lock:
-                self.bytes_read += len(data)
+                self._count(data)
                 sent += len(data)
-                self.beginning += data[: BLOCK - len(self.beginning)]
                 due = self._plan and self._plan[0][0] <= self.bytes_read
                 action = self._plan.pop(0)[1] if due else None
                 if action is None and patched and self._each and sent >= self._each[0]:
                     if self.cuts.get(patched, 0) < self._each[1]:
                         self.cuts[patched] = self.cuts.get(patched, 0) + 1
                         action = CUT
-            if action is not None and action is not CUT:
+            if callable(action):
                 action = action()
             if action is CUT:
                 _reset(client)
+                break
+            if action is END_ANSWERS:
+                _finish_writing(client)
+            if action is END_REQUESTS:
+                forwards = False
                 _finish_writing(server)
-                return
+        _finish_writing(server)
+
+    def _begun(self, method, target, data):
+        """Notes a request; returns the refusal that it is to get."""
+        number = len(self.requests)
+        self.requests.append((method, target))
+        end = data.find(HEAD_END)
+        self.head_bytes += len(data) if end < 0 else end + len(HEAD_END)
+        length = CONTENT_LENGTH.search(data)
+        length = int(length[1]) if length else 0
+        for entry in self._refusals:
+            refusal, wanted = entry
+            if wanted(number, method, length):
+                self._refusals.remove(entry)
+                self.statuses.append(refusal.status)
+                return refusal
+        return None
+
+    def _read_counted(self, client):
+        data = self._read(client)
+        with self._lock:
+            self._count(data)
+        return data
+
+    def _count(self, data):
+        self.bytes_read += len(data)
+        self.latest = data
+        self.beginning += data[: BLOCK - len(self.beginning)]
+
+    def _refuse(self, client, data, refusal):
+        """Answers, and ends the connection; the rest of the request is read, so that the client is not reset."""
+        if refusal.early:
+            _send_last(client, refusal.text())
+        with self._lock:
+            self._count(data)
+        while HEAD_END not in data and (more := self._read_counted(client)):
+            data += more
+        length = CONTENT_LENGTH.search(data)
+        left = (int(length[1]) if length else 0) - (len(data) - data.find(HEAD_END) - len(HEAD_END))
+        while left > 0 and (more := self._read_counted(client)):
+            left -= len(more)
+        if not refusal.early:
+            _send_last(client, refusal.text())
 
     def _answers(self, server, client):
         """Server to client. Reads on when the client is gone, so that the server is never reset."""
@@ -175,19 +282,20 @@ class Proxy:
             with self._lock:
                 if head := ANSWER.match(data):
                     self.statuses.append(int(head[1]))
-                swallowed = self._swallow and self._swallow[0] <= self.bytes_read
-                action = self._swallow[1] if swallowed else None
+                swallowed = next((one for one in self._swallow if one.count <= self.bytes_read), None)
                 if swallowed:
-                    self._swallow = None
+                    self._swallow.remove(swallowed)
             if swallowed:
-                action()
-                _reset(client)
-                client_is_there = False
+                data = data[: int(swallowed.share * len(data))]
+                swallowed.action()
             if client_is_there:
                 try:
                     client.sendall(data)
                 except OSError:
                     client_is_there = False
+            if swallowed:
+                (_reset if swallowed.reset else _finish_writing)(client)
+                client_is_there = False
         server.close()
         if client_is_there:
             if broken:

@@ -3,7 +3,6 @@
 import hashlib
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
@@ -58,6 +57,15 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def held_port():
+    """A bound socket that does not listen: nobody else is given its port, and a server that reuses addresses, as
+    all do, can listen there, end, and come back."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
 def upload_id(url):
     return url.rstrip("/").rsplit("/", 1)[-1]
 
@@ -71,6 +79,7 @@ class Process:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = None
+        self.holder = None
         self.child = None
         # Cases start and stop it from other threads, which may come late.
         self.lock = threading.RLock()
@@ -86,12 +95,13 @@ class Process:
 
     def start(self):
         """On a free port, or on the one it had before. Returns itself."""
-        fixed = self.port is not None
         with self.lock:
+            if self.holder is None and not self.closed:
+                self.holder = held_port()
+                self.port = self.holder.getsockname()[1]
             for _ in range(5):
                 if self.closed:
                     return self
-                self.port = self.port if fixed else free_port()
                 with self.log.open("ab") as log:
                     self.child = subprocess.Popen(
                         [str(part) for part in self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -137,6 +147,8 @@ class Process:
         with self.lock:
             self.closed = True
             self.kill()
+            if self.holder:
+                self.holder.close()
 
     def restart(self):
         """As after a crash: killed, then started on the same port and directory."""
@@ -411,3 +423,17 @@ SERVERS = (Tusd, TusNode, ResumableUpload)
 def with_extension(extension):
     """The names of the servers that have it, for a case's `only`."""
     return tuple(server.name for server in SERVERS if extension in server.extensions)
+
+
+def install(wanted):
+    """Server -> None, or why it cannot be had."""
+    missing = {}
+    print("Servers:")
+    for server in wanted:
+        missing[server] = None
+        try:
+            server.install()
+        except Missing as error:
+            missing[server] = str(error)
+            print(f"  !!! {server.name} is MISSING: {error}")
+    return missing

@@ -1,7 +1,7 @@
 //! Uploads a file with one of the adapters, as `tus upload` does: what tests/interop drives.
 //!
 //! Its checkpoints are in the folder that `TUS_STATE_DIR` names. The URL goes to standard output,
-//! events and errors to standard error.
+//! events to standard error, and so does an error, after its name: `Exhausted: ...`.
 
 use std::env;
 use std::error::Error;
@@ -49,6 +49,15 @@ struct Uploading {
     /// The most bytes of one request: a number, with K or M.
     #[arg(long, value_parser = size)]
     chunk_size: Option<u64>,
+    /// Give up when attempts have failed for so many seconds without progress.
+    #[arg(long, value_parser = seconds, default_value = "900")]
+    give_up_after: Duration,
+    /// For how many seconds the line may stand still while the file is being sent.
+    #[arg(long, value_parser = seconds)]
+    stall_timeout: Option<Duration>,
+    /// How many seconds the server may take to answer.
+    #[arg(long, value_parser = seconds)]
+    answer_timeout: Option<Duration>,
     endpoint: String,
     /// `-`: what standard input gives.
     file: PathBuf,
@@ -70,10 +79,23 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}: {error}", name(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The variant of what ended it; of the machine's errors, theirs.
+fn name(error: &Trouble) -> String {
+    use tus_driver::Error as Ended;
+
+    let told = match error.downcast_ref::<Ended>() {
+        None => return "Other".into(),
+        Some(Ended::Upload(error)) => format!("{error:?}"),
+        Some(error) => format!("{error:?}"),
+    };
+    let letters = told.chars().take_while(char::is_ascii_alphabetic);
+    letters.collect()
 }
 
 fn on_tokio<T>(future: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
@@ -94,6 +116,14 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text} is too large"))
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("{text} is no number of seconds"))
+}
+
 impl Uploading {
     fn pem(&self) -> Result<Option<Vec<u8>>, Trouble> {
         Ok(self.ca.as_ref().map(fs::read).transpose()?)
@@ -108,8 +138,12 @@ impl Uploading {
         config.checksums.extend(self.checksum.clone());
         // As patient as the command is.
         config.retry.attempts = None;
-        config.retry.no_progress = Some(Duration::from_secs(15 * 60));
+        config.retry.no_progress = Some(self.give_up_after);
         config.retry.max = Duration::from_secs(2);
+        let timeouts = &mut config.timeouts;
+        timeouts.stall = self.stall_timeout.unwrap_or(timeouts.stall);
+        timeouts.answer = self.answer_timeout.unwrap_or(timeouts.answer);
+        timeouts.answer_to_body = self.answer_timeout.unwrap_or(timeouts.answer_to_body);
     }
 }
 
