@@ -167,10 +167,8 @@ pub fn operations(data: &[u8]) {
 /// All that a machine said; empty where there is none.
 fn tell(data: &[u8]) -> String {
     let mut bytes = Unstructured::new(data);
-    let setup = Settings::arbitrary(&mut bytes)
-        .ok()
-        .and_then(|settings| settings.build());
-    let (Some(setup), Ok(steps)) = (setup, Vec::<Step>::arbitrary_take_rest(bytes)) else {
+    let setup = Settings::arbitrary(&mut bytes).map(|settings| settings.build());
+    let Ok(Some(setup)) = setup else {
         return String::new();
     };
     let mut teller = Teller {
@@ -179,8 +177,9 @@ fn tell(data: &[u8]) -> String {
         until: None,
         last: None,
     };
-    for step in &steps {
-        teller.step(step);
+    // To the last byte: a `Vec` would as often as not end at the next step.
+    while let (false, Ok(step)) = (bytes.is_empty(), Step::arbitrary(&mut bytes)) {
+        teller.step(&step);
     }
     // Whatever was said, it can be ended.
     teller.guard.drain(Tick(teller.now));
