@@ -33,6 +33,21 @@ fn every_rule_holds_whatever_happens() {
     assert!(all.of("ends in success") > all.runs / 2, "{all}");
 }
 
+#[test]
+fn seeds_that_once_failed_pass() {
+    let lines = include_str!("seeds.txt").lines();
+    let seeds = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut tried = 0;
+    for seed in seeds {
+        let choices = Choices::seeded(seed.parse().expect("a seed"));
+        if let Err(failed) = simulation::run(choices) {
+            panic!("seed {seed}: {}", simulation::shrink(&failed, &Own));
+        }
+        tried += 1;
+    }
+    assert!(tried > 0, "there are none");
+}
+
 /// How a machine is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wrong {
