@@ -141,6 +141,9 @@
 //!   machine is polled while it is out, every exchange.
 //! - What the caller's [headers](Config::headers) say goes to the caller's own origin alone, and
 //!   nothing is ever sent in the clear that began on https.
+//!
+//! The simulation in `tus-testkit` checks these over millions of schedules, and the fuzz targets over
+//! whatever a server may say.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

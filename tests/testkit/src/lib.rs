@@ -12,6 +12,9 @@
 //! - [`Loopback`] is the same server on a port of 127.0.0.1, [`Proxy`] a line to any server that
 //!   resets, stalls and delays at given byte counts, and [`Scripted`] a peer that says exactly the
 //!   bytes it was told to, for all that no HTTP server would do.
+//! - `simulation` (a feature) is a client and a server under virtual time, in which a seed decides
+//!   everything and every rule of a correct client is checked; it takes machines of other makes. `fuzzing`
+//!   (another) is what the fuzz targets do with a fuzzer's bytes.
 //!
 //! Sockets are served by plain threads, which end when their owner is dropped; nothing here is
 //! asynchronous, unless the feature `conformance` brings HTTP/2: then a `Stage` plays any answer for
