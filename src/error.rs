@@ -285,6 +285,9 @@ pub enum Conflict {
         /// The highest offset that requests can have reached.
         reach: u64,
     },
+    /// Two parts of one upload are at the same URL, so that each would write over the other.
+    #[error("another part is at the same URL")]
+    Shared,
 }
 
 /// Which limit of the retry policy ended an upload.
@@ -475,6 +478,7 @@ impl fmt::Display for Stranger<'_> {
                 "it is another source's upload, or the source is not given from its first byte on; \
                  start a new one"
             }
+            Conflict::Shared => "the server does not tell the parts apart; send them as one upload",
             Conflict::Offset { .. } => "something else writes to this upload; start a new one",
         })
     }

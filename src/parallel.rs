@@ -84,6 +84,8 @@ struct Part {
     highest: u64,
     /// How many the transport took.
     sent: u64,
+    /// Where its last append went, which a redirect may have named.
+    target: Option<UploadUrl>,
 }
 
 /// Where a part stands in the present stage. Only one that runs is polled.
@@ -239,6 +241,7 @@ impl Parallel {
                 confirmed: 0,
                 highest: 0,
                 sent: 0,
+                target: None,
             }
         });
         let early = config.parts.unfinished

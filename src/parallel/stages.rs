@@ -160,6 +160,8 @@ impl Parallel {
     }
 
     fn part_ended(&mut self, at: usize, result: Result<Uploaded, Error>) {
+        let url = self.parts[at].url();
+        let shared = url.is_some_and(|url| self.is_shared(at, url));
         let part = &mut self.parts[at];
         part.state = State::Over;
         match (self.stage, result) {
@@ -170,6 +172,8 @@ impl Parallel {
             (Stage::Terminate, _) if part.url().is_some() => part.state = State::Waiting,
             (Stage::End, Err(error)) => self.rather(error),
             (Stage::Terminate | Stage::End, _) => (),
+            // Another's bytes may be there in the place of its own.
+            (_, Ok(_)) if shared => self.end_as_shared(at),
             (_, Ok(done)) => {
                 self.observed |= done.completion == Completion::Observed;
                 (part.confirmed, part.sent) = (part.length, part.length);

@@ -1,8 +1,10 @@
 //! What the parts say, as what is said of the whole.
 
+use http::Uri;
+
 use super::stages::Stage;
 use super::{Joins, Parallel, Part, part_of};
-use crate::{Body, Cause, Duty, DutyId, Error, Event, Limit, Output};
+use crate::{Body, Cause, Conflict, Duty, DutyId, Error, Event, Limit, Op, Output, UploadUrl};
 
 impl Parallel {
     pub(super) fn begin(&mut self, id: DutyId, duty: Duty) {
@@ -24,6 +26,14 @@ impl Parallel {
                 duty
             }
             Duty::Exchange(request, terms) => {
+                if let Some(at) = part_of(id)
+                    && terms.op == Op::Append
+                {
+                    if self.is_shared(at, request.uri()) {
+                        return self.end_as_shared(at);
+                    }
+                    self.parts[at].target = Some(UploadUrl::new(request.uri().clone()));
+                }
                 self.outage.sent(id.lane);
                 Duty::Exchange(request.map(in_whole), terms)
             }
@@ -37,6 +47,25 @@ impl Parallel {
             },
         };
         self.said.push_back(Output::Begin(id, duty));
+    }
+
+    /// Whether another part is there, or sends there.
+    pub(super) fn is_shared(&self, at: usize, uri: &Uri) -> bool {
+        self.parts.iter().enumerate().any(|(other, part)| {
+            let target = part.target.as_ref().map(UploadUrl::as_uri);
+            other != at && [part.url(), target].contains(&Some(uri))
+        })
+    }
+
+    /// The server does not tell the parts apart, and would mix them.
+    pub(super) fn end_as_shared(&mut self, at: usize) {
+        let lane = &self.parts[at].lane;
+        let place = lane.story().place(lane.line(), Op::Append);
+        self.forgotten = true;
+        self.end_with(Err(Error::Conflict {
+            place,
+            conflict: Conflict::Shared,
+        }));
     }
 
     pub(super) fn pass_on_stop(&mut self, id: DutyId) {

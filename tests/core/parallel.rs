@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tus_proto::{
-    Algorithm, Answer, Authorize, Cancel, Cause, Duty, Error, Event, FailureKind, Foreign, Input,
-    Limit, Machine as _, Misuse, Output, Parallel, Tick,
+    Algorithm, Answer, Authorize, Cancel, Cause, Conflict, Duty, Error, Event, FailureKind,
+    Foreign, Input, Limit, Machine as _, Misuse, Output, Parallel, Tick,
 };
 
 use crate::scenario::{ENDPOINT, config};
@@ -842,4 +842,48 @@ fn nothing_is_asked_after_the_hardest_cancel() {
     for _ in 0..9 {
         assert!(!matches!(all.poll(now), Output::Begin(..)));
     }
+}
+
+fn is_shared(story: Several) {
+    let error = story.error();
+    let shared =
+        matches!(&error, Error::Conflict { conflict, .. } if *conflict == Conflict::Shared);
+    assert!(shared, "{error:?}");
+}
+
+// I1: a server that names uploads by what they have in common would mix the parts.
+#[test]
+fn two_parts_at_one_url_are_a_conflict() {
+    let same = [("location", "/files/1")];
+    let moved = url(1);
+    let moved = [("location", moved.as_str())];
+    for story in [
+        Several::join(&[5, 5]).creates(1).answers(2, 201, &same),
+        Several::created(&[5, 5]).answers(2, 307, &moved),
+        Several::created(&[5, 5]).answers(2, 308, &moved),
+        // Each of them is led to where neither was.
+        Several::created(&[5, 5])
+            .answers(1, 307, &[("location", "/elsewhere")])
+            .answers(2, 307, &[("location", "/elsewhere")]),
+    ] {
+        assert!(story.lanes().is_empty(), "the other is stopped");
+        is_shared(story);
+    }
+    // A part that was complete with its creation is no part of its own either.
+    let story = Several::join(&[5, 0]).creates(1).answers(2, 201, &same);
+    is_shared(story);
+}
+
+// I1: nor is one that is found complete.
+#[test]
+fn two_parts_at_one_url_in_a_checkpoint_are_a_conflict() {
+    let text = Several::created(&[5, 5]).checkpoint().to_text();
+    let (lines, _) = text.rsplit_once("end ").unwrap();
+    let lines = lines.replace(&url(2), &url(1));
+    let hash = lines.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    let checkpoint = format!("{lines}end {hash:016x}\n").parse().unwrap();
+    let story = Several::resume(&checkpoint).finds(1, 5);
+    is_shared(story);
 }

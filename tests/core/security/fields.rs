@@ -339,9 +339,12 @@ fn s5_no_url_of_a_part_makes_two() {
     }
     // Nor one that a server names.
     let parts = Parallel::join(ENDPOINT, &[5, 5], &Config::default()).unwrap();
+    let mut number = 0;
     let story = run(parts, None, |request| match request.method().as_str() {
         "POST" if request.headers()["upload-concat"] == "partial" => {
-            answer(201, &[("location", b"/files/1 http://evil.test/2")])
+            number += 1;
+            let location = format!("/files/{number} http://evil.test/2");
+            answer(201, &[("location", location.as_bytes())])
         }
         "PATCH" => answer(204, &[("upload-offset", b"5")]),
         _ => answer(403, &[]),
