@@ -7,12 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "async")]
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use tus_proto::{Body, DutyId, Failure, Terms};
 
 use crate::mailbox::{Mailbox, Message, Post};
+
+/// How many interim responses are passed on in so much time. Each wakes the driver, which would else do
+/// nothing but listen to a server that sends them without end.
+const INTERIMS: (usize, Duration) = (16, Duration::from_millis(100));
 
 /// An HTTP stack, as far as an upload needs it: one exchange at a time, blocking.
 ///
@@ -101,9 +106,12 @@ impl Control {
         self.exchange.answered(head);
     }
 
-    /// An interim response (1xx) came.
+    /// An interim response (1xx) came. Of a flood of them only some are passed on: they say no more than
+    /// that the server is alive.
     pub fn interim(&self, response: Response<()>) {
-        self.driver.send(Message::Interim(self.id, response));
+        if self.exchange.heeds_interim() {
+            self.driver.send(Message::Interim(self.id, response));
+        }
     }
 
     /// Whether the exchange is to end now.
@@ -170,6 +178,8 @@ pub(crate) struct Exchange {
     stops: Mutex<Vec<Stop>>,
     source: Mutex<Option<Failure>>,
     head: Mutex<Option<Response<()>>>,
+    /// When the first of some interim responses came, and how many they are.
+    interims: Mutex<Option<(Instant, usize)>>,
     /// Of the task that waits for bytes of the body.
     #[cfg(feature = "async")]
     waker: Mutex<Option<Waker>>,
@@ -240,6 +250,22 @@ impl Exchange {
         drop(stops);
     }
 
+    /// One more interim response came; whether it is passed on.
+    fn heeds_interim(&self) -> bool {
+        let (most, within) = INTERIMS;
+        let mut interims = self.interims.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *interims {
+            Some((first, count)) if first.elapsed() < within => {
+                *count += 1;
+                *count <= most
+            }
+            anew => {
+                *anew = Some((Instant::now(), 1));
+                true
+            }
+        }
+    }
+
     fn answered(&self, head: &Response<()>) {
         let mut copy = Response::new(());
         *copy.status_mut() = head.status();
@@ -267,5 +293,30 @@ impl Exchange {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_flood_of_interim_answers_a_few_are_passed_on() {
+        let mailbox = Mailbox::new();
+        let id = DutyId { lane: 0, serial: 0 };
+        let control = Control::new(id, Arc::default(), mailbox.post());
+        let passed = || std::iter::from_fn(|| mailbox.take()).count();
+        let (most, within) = INTERIMS;
+        let begun = Instant::now();
+        for _ in 0..10 * most {
+            control.interim(Response::new(()));
+        }
+        let floods = 1 + usize::from(begun.elapsed() >= within);
+        assert!((most..=floods * most).contains(&passed()));
+        // Whatever came before, one that comes later is heard.
+        let earlier = begun.checked_sub(within).unwrap();
+        *control.exchange.interims.lock().unwrap() = Some((earlier, usize::MAX));
+        control.interim(Response::new(()));
+        assert_eq!(passed(), 1);
     }
 }

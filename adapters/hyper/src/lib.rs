@@ -62,9 +62,12 @@
 //! connector, its limits. When an exchange on it must end, hyper is handed nothing more, and lets the
 //! connection go once it has written what it has, up to some 400 KiB, which with the system's own buffers
 //! comes to a few MiB that may still arrive; where the peer reads nothing at all, it waits until the
-//! system gives up. A [`Connector`] around the client's own makes it end as those above do. Its pool
-//! cannot be passed by: after a 421 the connection that answered is not used again, but another one from
-//! the pool may be.
+//! system gives up. Nor does it leave a peer at once that says without end what comes to nothing, such as
+//! the size of a chunk, or interim answers: it reads some MiB of that before it gives way to anything
+//! else. A runtime of few threads has no clock meanwhile, and limits are overrun by seconds, or by
+//! minutes. A [`Connector`] around the client's own makes it end as those above do, in both cases. Its
+//! pool cannot be passed by: after a 421 the connection that answered is not used again, but another one
+//! from the pool may be.
 //!
 //! Neither follows redirects, reads the environment for proxies, nor decodes. A request that a pooled
 //! connection was closed for before a byte of it went out is sent on another one, and nothing else is

@@ -4,15 +4,20 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::time::{Sleep, sleep};
 
 /// How long reading may take to come to its end once writing has. What the peer said is here by then.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much is read before others have their turn, the clock among them. hyper goes on in one poll for as
+/// long as the peer has something to say that comes to nothing, and takes the framing of a body byte by
+/// byte: by the time that tokio would stop it, it may have read for minutes.
+const TURN: usize = 8 << 10;
 
 /// A connection that can be ended from outside.
 pub struct Line<T> {
@@ -21,6 +26,8 @@ pub struct Line<T> {
     grip: Grip,
     /// Since a write has failed.
     broken: Option<Pin<Box<Sleep>>>,
+    /// How many bytes were read in this turn.
+    read: usize,
 }
 
 impl<T> Line<T> {
@@ -31,6 +38,7 @@ impl<T> Line<T> {
             reset,
             grip: Grip::default(),
             broken: None,
+            read: 0,
         }
     }
 }
@@ -64,10 +72,22 @@ impl<T: Read + Unpin> Read for Line<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         self.grip.look(cx)?;
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        if self.read >= TURN {
+            self.read = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // hyper's own buffer grows to many times that.
+        let mut piece = [0; TURN];
+        let wanted = buf.remaining().min(TURN);
+        let mut piece = ReadBuf::new(&mut piece[..wanted]);
+        ready!(Pin::new(&mut self.io).poll_read(cx, piece.unfilled()))?;
+        buf.put_slice(piece.filled());
+        self.read += piece.filled().len();
+        Poll::Ready(Ok(()))
     }
 }
 

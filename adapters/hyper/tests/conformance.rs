@@ -77,6 +77,11 @@ fn a_client_over_a_given_one_conforms() {
             Ability::Stop,
             [Carrier::Http1],
             "a connection that is blocked in a write is the caller's client's to end",
+        )
+        .cannot(
+            Ability::Endless,
+            [Carrier::Http1],
+            "hyper reads on while it has nothing to tell, and the connector is the caller's",
         );
     let report = run(&given);
     println!("{report}");

@@ -92,6 +92,9 @@
 //!   hundred KiB, and the system's own buffers): where the server takes nothing, not before the system
 //!   ends it. That is after `tcp_user_timeout` on Linux; elsewhere when the server closes. Either way a
 //!   client that is made here asks on new connections from then on.
+//! - Over HTTP/1.1 it does not leave a peer at once that says without end what comes to nothing, such as
+//!   the size of a chunk: it reads some MiB of it before it gives way to anything else. A runtime of few
+//!   threads has no clock meanwhile, and limits are overrun by seconds, or by minutes.
 //! - It resolves `.` and `..` in a URL, also where they are escaped. A URL that it would change is refused.
 //! - It adds `Accept: */*`.
 //! - The feature `cookies` of reqwest keeps none here, unless the builder is told to.

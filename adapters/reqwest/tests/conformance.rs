@@ -61,6 +61,11 @@ fn subject(name: &str, make: fn(&Setup) -> Client) -> Subject {
             [Carrier::Http1, Carrier::Http1Tls],
             "a connection that is blocked in a write is reqwest's to end",
         )
+        .cannot(
+            Ability::Endless,
+            [Carrier::Http1, Carrier::Http1Tls],
+            "it reads on while it has nothing to tell",
+        )
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub enum Ability {
     Interim,
     /// Ends an exchange at once when it is stopped, whatever it waits for.
     Stop,
+    /// Ends an exchange in time, and its connection with it, whose peer says without end what is no
+    /// answer, or none's body.
+    Endless,
     /// Makes a new connection where [`Terms::fresh`] asks for one.
     Fresh,
 }

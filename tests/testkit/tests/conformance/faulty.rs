@@ -31,6 +31,7 @@ enum Fault {
     DropsALine,
     Decodes,
     CutsWords,
+    TakesFramingForWords,
     TakesAllForUnsent,
     TakesAllForLost,
     TellsTheUrl,
@@ -69,11 +70,13 @@ const FAULTS: &[(Fault, &[&str])] = &[
             "kept and then broken",
             "distrusted certificate",
             "head without end",
+            "interim answers without end",
         ],
     ),
     (F::DropsALine, &["answer's fields"]),
     (F::Decodes, &["no decoding"]),
     (F::CutsWords, &["1 GiB of words"]),
+    (F::TakesFramingForWords, &["framing without end"]),
     (
         F::TakesAllForUnsent,
         &[
@@ -151,6 +154,9 @@ impl Faulty {
                 *answer.body_mut() = "words".into();
             }
             F::CutsWords => answer.body_mut().truncate(1000),
+            F::TakesFramingForWords if answer.headers().contains_key("transfer-encoding") => {
+                *answer.body_mut() = vec![b'0'; 1000].into();
+            }
             _ => {}
         }
         Ok(answer)

@@ -124,6 +124,31 @@ fn acts_are_played_over_http2() {
     }
 }
 
+#[test]
+fn acts_are_played_again_until_the_client_leaves() {
+    for carrier in [Carrier::Http2, Carrier::Http2Tls] {
+        let again = Act::Again(vec![Act::Write("ab".into()), Act::Write("c".into())]);
+        let head = Act::Head(Response::new(()));
+        let stage = Stage::start(carrier, [vec![Act::ReadAll, head, again]]);
+        let mut client = Client::connect(stage.address(), stage.authority());
+        let (answer, _) = client.send(patch(&stage.url("/1")), true);
+        let words = client.runtime.block_on(async {
+            let mut body = answer.await.unwrap().into_body();
+            let mut words = Vec::new();
+            // More than the windows hold at once.
+            while words.len() < 200_000 {
+                let data = body.data().await.unwrap().unwrap();
+                body.flow_control().release_capacity(data.len()).unwrap();
+                words.extend_from_slice(&data);
+            }
+            words
+        });
+        assert!(words.chunks_exact(3).all(|three| three == b"abc"));
+        let end = stage.wait(LONG, |seen| seen[0].end);
+        assert_eq!(end, Some(End::Left));
+    }
+}
+
 fn crc32(bytes: &[u8]) -> u32 {
     let digest = tus_testkit::checksum("crc32", bytes).unwrap();
     u32::from_be_bytes(digest.try_into().unwrap())
