@@ -8,7 +8,7 @@ use tus_proto::{Inspected, Metadata, Role};
 use crate::args::Info;
 use crate::exit::Failure;
 use crate::report::{Reporter, say};
-use crate::text::{Table, rfc3339};
+use crate::text::{self, Table, rfc3339};
 use crate::{client, output};
 
 pub(crate) fn run(args: &Info) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ fn as_json(inspected: &Inspected) -> String {
         Role::Final { parts } => ("final", Some(parts)),
         _ => ("whole", None),
     };
-    let value = json!({
+    text::json(&json!({
         "url": inspected.url.expose(),
         "offset": inspected.offset,
         "length": inspected.length,
@@ -49,8 +49,7 @@ fn as_json(inspected: &Inspected) -> String {
         "parts": parts,
         "metadata": metadata,
         "expires": inspected.expires.map(rfc3339),
-    });
-    format!("{value:#}\n")
+    }))
 }
 
 fn as_value(value: &[u8]) -> Value {

@@ -6,7 +6,7 @@ use tus_proto::{Algorithm, Capabilities};
 use crate::args::Server;
 use crate::exit::Failure;
 use crate::report::Reporter;
-use crate::text::Table;
+use crate::text::{self, Table};
 use crate::{client, output};
 
 pub(crate) fn run(args: &Server) -> Result<(), Failure> {
@@ -44,13 +44,12 @@ impl Said {
     }
 
     fn as_json(&self) -> String {
-        let value = json!({
+        text::json(&json!({
             "versions": self.versions,
             "extensions": self.extensions,
             "max_size": self.max_size,
             "checksum_algorithms": self.checksums,
-        });
-        format!("{value:#}\n")
+        }))
     }
 
     fn as_text(&self) -> String {

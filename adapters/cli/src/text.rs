@@ -3,15 +3,17 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use serde_json::Value;
 use tus_proto::Date;
 
-/// Text of others on a line of ours: control and bidirectional characters are escaped.
+/// Text of others on a line of ours: control, bidirectional and invisible characters are
+/// escaped.
 pub(crate) struct Line<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
-            if character.is_control() || is_format(character) {
+            if commands(character) {
                 write!(f, "{}", character.escape_unicode())?;
             } else {
                 f.write_char(character)?;
@@ -52,10 +54,33 @@ impl Table {
     }
 }
 
-/// Characters that are not seen, but change what is.
-fn is_format(character: char) -> bool {
-    matches!(character,
-        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+/// Whether a terminal obeys it, or does not show it as what it is: controls, and what the core calls
+/// hidden. A test compares the two.
+fn commands(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// JSON with the same values, in which a [`Line`]'s escapes are those of JSON.
+pub(crate) fn json(value: &Value) -> String {
+    let mut text = String::new();
+    for character in format!("{value:#}\n").chars() {
+        // The line feeds of values are escaped by now; these part the lines.
+        if character != '\n' && commands(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }
 
 /// A moment as RFC 3339 writes it, in UTC.
@@ -92,6 +117,8 @@ pub(crate) fn span(span: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tus_proto::{Failure, FailureKind};
+
     use super::*;
 
     #[test]
@@ -100,6 +127,15 @@ mod tests {
             Line("a\nb\u{1b}[2J\u{202e}c ü").to_string(),
             "a\\u{a}b\\u{1b}[2J\\u{202e}c ü"
         );
+    }
+
+    #[test]
+    fn what_the_core_escapes_is_escaped_here() {
+        for character in '\0'..=char::MAX {
+            let text = character.to_string();
+            let core = Failure::new(FailureKind::Lost, &*text).to_string();
+            assert_eq!(Line(&text).to_string(), core);
+        }
     }
 
     #[test]

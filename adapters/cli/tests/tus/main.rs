@@ -9,4 +9,5 @@ mod parts;
 mod secure;
 mod stdin;
 mod support;
+mod terminal;
 mod upload;

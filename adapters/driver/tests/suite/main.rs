@@ -11,6 +11,7 @@ mod line;
 mod loss;
 mod parts;
 mod resume;
+mod secrets;
 mod store;
 mod streams;
 mod wire;

@@ -185,7 +185,8 @@ fn a_save_that_fails_leaves_the_one_before() {
 
 #[cfg(unix)]
 mod unix {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+    use std::io::Write as _;
+    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 
     use super::*;
 
@@ -218,6 +219,26 @@ mod unix {
             assert!(matches!(error, StoreError::Exposed { .. }), "{error}");
         }
         fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        place.entry().unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_refused() {
+        let place = Place::new();
+        drop(place.entry().unwrap());
+        let uid = fs::metadata(place.path()).unwrap().uid();
+        if let Err(error) = chown(place.path(), Some(uid + 1), None) {
+            // Not by a macro, whose words are only shown of a test that fails.
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "SKIPPED: only root gives a folder away: {error}").unwrap();
+            return;
+        }
+        let error = place.entry().unwrap_err();
+        assert!(matches!(error, StoreError::Exposed { .. }), "{error}");
+        assert!(error.to_string().contains("another user"), "{error}");
+        // Nothing was made in it, and it is of use once it is one's own again.
+        assert_eq!(place.names(), [""; 0]);
+        chown(place.path(), Some(uid), None).unwrap();
         place.entry().unwrap();
     }
 
