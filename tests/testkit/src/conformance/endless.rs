@@ -1,5 +1,7 @@
 //! What never comes to an end by itself.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use http::Response;
 use tus_proto::{FailureKind, Limit};
@@ -33,6 +35,9 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
+/// Much longer than it takes whoever keeps an eye on the time.
+const IN_TIME: Duration = Duration::from_secs(6);
+
 fn again(words: &str) -> Act {
     // In large pieces: the bound is to be reached soon.
     Act::Again(vec![Act::Write(
@@ -44,6 +49,12 @@ fn again(words: &str) -> Act {
 fn is_left(stage: &Stage) -> Result<(), String> {
     let end = stage.wait(LONG, |seen| seen.first()?.end);
     ensure!(end == Some(End::Left), "it is still read: {end:?}");
+    Ok(())
+}
+
+fn in_time(begun: Instant) -> Result<(), String> {
+    let took = begun.elapsed();
+    ensure!(took < IN_TIME, "it took {took:?}");
     Ok(())
 }
 
@@ -101,6 +112,7 @@ fn framing(bench: &Bench) -> Done {
         let (request, mut terms) = creation(&stage);
         // Words may take no longer than the answer.
         terms.answer = SHORT;
+        let begun = Instant::now();
         let running = Running::start(&stack, &attempt, (request, terms));
         let answer = answered(running.end().map_err(said)?).map_err(said)?;
         ensure!(answer.status() == 500, "{}", answer.status());
@@ -111,6 +123,7 @@ fn framing(bench: &Bench) -> Done {
             said(format!("{} bytes of words", words.len()))
         );
         is_left(&stage).map_err(said)?;
+        in_time(begun).map_err(said)?;
     }
     Ok(Outcome::Passed)
 }
@@ -136,6 +149,7 @@ fn interim(bench: &Bench) -> Done {
     }
     let stage = bench.stage([vec![Act::ReadAll, Act::Again(vec![hint])]]);
     let stack = bench.stack(stage.authority());
+    let begun = Instant::now();
     let result = stack.upload(
         stage.url("/files/"),
         1,
@@ -159,5 +173,6 @@ fn interim(bench: &Bench) -> Done {
     let requests = stage.seen().len();
     ensure!(requests == 2, "{requests} requests, not 2");
     is_left(&stage)?;
+    in_time(begun)?;
     Ok(Outcome::Passed)
 }
