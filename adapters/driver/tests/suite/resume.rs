@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tus_driver::{Client, Error, FileSource, Store, StoreError};
@@ -127,6 +128,24 @@ fn a_changed_file_is_not_resumed_unless_asked_anew() {
         .unwrap();
     assert_eq!(uploaded.length, 200_004);
     assert_eq!(line.server().uploads().count(), 2);
+}
+
+#[test]
+fn a_file_that_changed_and_kept_its_size_is_not_resumed() {
+    let place = Place::new();
+    let line = broken(Options::default());
+    send(&line, &place).unwrap_err();
+    // Not by writing to it, for some clocks of file systems are slow.
+    let file = OpenOptions::new().append(true).open(&place.file).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(modified + Duration::from_secs(1))
+        .unwrap();
+    let error = send(&line, &place).unwrap_err();
+    assert!(
+        matches!(error, Error::Upload(tus_proto::Error::SourceChanged { .. })),
+        "{error}"
+    );
+    assert_eq!(line.methods(), "POST PATCH", "no request is made");
 }
 
 #[test]

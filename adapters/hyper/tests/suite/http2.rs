@@ -260,3 +260,46 @@ async fn a_lost_connection_is_seen_though_a_pong_is_owed() {
     let (failure, ()) = within(async { tokio::join!(asking, serving) }).await;
     assert_eq!(failure.unwrap_err().kind, FailureKind::Lost);
 }
+
+#[tokio::test]
+async fn a_head_is_not_kept_whatever_its_length() {
+    for length in [64 << 10, 4 << 20] {
+        let (listener, url) = listen("/files/1").await;
+        let asking = tokio::spawn(async move { exchange(&client(), probe(&url), "").await });
+        let mut served = Served::accept(&listener).await;
+        let (_request, mut respond) = served.next().await;
+        let long = Response::builder().header("x-long", "a".repeat(length));
+        // It may have gone before it has it all.
+        let _ = respond.send_response(long.body(()).unwrap(), true);
+        let failure = within(asking).await.unwrap().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Lost, "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_an_end_ends_the_connection() {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const HEADERS: u8 = 1;
+    const MOST: usize = 16 << 20;
+    let (listener, url) = listen("/files/1").await;
+    let asking = tokio::spawn(async move { exchange(&client(), probe(&url), "").await });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.read_exact(&mut [0; 24]).await.unwrap();
+    stream.write_all(&SETTINGS).await.unwrap();
+    read_frame(&mut stream, HEADERS).await;
+    // `:status: 200`, and then `a: a` in frames that never say that the head ends.
+    stream
+        .write_all(&[0, 0, 1, 1, 0, 0, 0, 0, 1, 0x88])
+        .await
+        .unwrap();
+    let field = [0, 1, b'a', 1, b'a'].repeat(3_000);
+    let length = u16::try_from(field.len()).unwrap().to_be_bytes();
+    let frame = [&[0, length[0], length[1], 9, 0, 0, 0, 0, 1], &field[..]].concat();
+    let mut written = 0;
+    while written < MOST && stream.write_all(&frame).await.is_ok() {
+        written += frame.len();
+    }
+    assert!(written < MOST, "it takes whatever comes");
+    let failure = within(asking).await.unwrap().unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Lost, "{failure}");
+}

@@ -235,3 +235,24 @@ async fn one_client_serves_many_tasks() {
     let whole = |upload: &tus_testkit::Upload| upload.content() == bytes(10_000);
     assert!(server.uploads().all(whole));
 }
+
+// S3.
+#[tokio::test]
+async fn nothing_shows_a_secret() {
+    // A port that was just given back: nobody listens there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    for client in clients() {
+        for scheme in ["http", "https"] {
+            let url = format!("{scheme}://s3cr3t:s3cr3t@{address}/?k=s3cr3t");
+            let call = client.upload(url).header("x-key", "s3cr3t");
+            let call = call.config(|config| config.retry.attempts = Some(0));
+            let shown = format!("{client:?} {call:?}");
+            let error = call.send("hello").await.unwrap_err();
+            let shown = format!("{shown} {error} {error:?}");
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+            assert!(!shown.contains("czNjcjN0"), "{shown}");
+        }
+    }
+}

@@ -165,3 +165,30 @@ async fn it_goes_on_with_what_else_it_does() {
     let answer = other.await.unwrap().unwrap();
     assert_eq!(answer.text().await.unwrap(), "ok");
 }
+
+// S3.
+#[tokio::test]
+async fn nothing_shows_a_secret() {
+    // A port that was just given back: no proxy listens there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let proxy = format!("http://s3cr3t:s3cr3t@{address}");
+    let settings = move |builder: ClientBuilder| {
+        let proxy = tus_reqwest::reqwest::Proxy::all(&proxy).unwrap();
+        builder.proxy(proxy).user_agent("s3cr3t")
+    };
+    let theirs = settings(ClientBuilder::new()).build().unwrap();
+    for client in [Client::with_builder(settings), Client::from(theirs)] {
+        for scheme in ["http", "https"] {
+            let url = format!("{scheme}://s3cr3t:s3cr3t@server.test/?k=s3cr3t");
+            let call = client.upload(url).header("x-key", "s3cr3t");
+            let call = call.config(|config| config.retry.attempts = Some(0));
+            let shown = format!("{client:?} {call:?}");
+            let error = call.send("hello").await.unwrap_err();
+            let shown = format!("{shown} {error} {error:?}");
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+            assert!(!shown.contains("czNjcjN0"), "{shown}");
+        }
+    }
+}

@@ -330,3 +330,46 @@ async fn parts_share_a_connection() {
     assert!(uploads[done.url.as_uri().path()] == bytes(LENGTH));
     assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn a_head_is_not_kept_whatever_its_length() {
+    for length in [64 << 10, 4 << 20] {
+        let (url, mut streams) = peer().await;
+        let serve = async {
+            let (_, (request, mut respond)) = streams.recv().await.unwrap();
+            let long = Response::builder().header("x-long", "a".repeat(length));
+            // It may have gone before it has it all.
+            let _ = respond.send_response(long.body(()).unwrap(), true);
+            request
+        };
+        let client = client();
+        let (failure, _) = tokio::join!(ask(&client, probe(&url)), serve);
+        let failure = failure.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Lost, "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_an_end_ends_the_connection() {
+    // `:status: 200`, and then `a: a` in frames that never say that the head ends.
+    let mut head = vec![0, 0, 1, 1, 0, 0, 0, 0, 1, 0x88];
+    let field = [0, 1, b'a', 1, b'a'].repeat(3_000);
+    let length = u16::try_from(field.len()).unwrap().to_be_bytes();
+    let frame = [&[0, length[0], length[1], 9, 0, 0, 0, 0, 1], &field[..]].concat();
+    head.extend(frame.repeat(1_000));
+    let peer = Scripted::start([vec![
+        Step::write(SETTINGS),
+        // The head of the request is well among it.
+        Step::Read(10_000),
+        Step::write(head),
+        Step::Hold,
+    ]]);
+    let (source, released) = Watched::new(LENGTH);
+    let patch = append(&peer.url("/files/1"), LENGTH);
+    let client = client();
+    let asked = exchange(&client, patch, source);
+    let ended = tokio::time::timeout(Duration::from_secs(20), asked).await;
+    let failure = ended.expect("it takes whatever comes").unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Lost, "{failure}");
+    released.wait().await;
+}

@@ -270,3 +270,34 @@ fn an_agent_of_the_callers_is_not_shut_down() {
         .call();
     assert!(status.is_ok(), "{status:?}");
 }
+
+// S3.
+#[test]
+fn nothing_shows_a_secret() {
+    // A port that was just given back: no proxy listens there.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let proxy = ureq::Proxy::new(&format!("http://s3cr3t:s3cr3t@{address}")).unwrap();
+    let config = || {
+        ureq::Agent::config_builder()
+            .proxy(Some(proxy.clone()))
+            .user_agent("s3cr3t")
+            .build()
+    };
+    for client in [
+        Client::with_config(config()),
+        Client::from(config().new_agent()),
+    ] {
+        for scheme in ["http", "https"] {
+            let url = format!("{scheme}://s3cr3t:s3cr3t@server.test/?k=s3cr3t");
+            let call = client.upload(url).header("x-key", "s3cr3t");
+            let call = call.config(|config| config.retry.attempts = Some(0));
+            let shown = format!("{client:?} {call:?}");
+            let error = call.send("hello").unwrap_err();
+            let shown = format!("{shown} {error} {error:?}");
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+            assert!(!shown.contains("czNjcjN0"), "{shown}");
+        }
+    }
+}
