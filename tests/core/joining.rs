@@ -756,8 +756,8 @@ fn a_later_cancel_may_only_be_harder() {
     assert!(story.is_saving() && !story.over());
     story.cancel(Cancel::Terminate).saved().out(&[1, 2]);
     // An end stands while its checkpoint is saved.
-    let story = Several::created(&[5, 5]).sent(2, 5).holding_saves();
-    let story = story.answers(1, 403, &[]);
+    let story = Several::created(&[5, 5]).sent(1, 2).sent(2, 5);
+    let story = story.holding_saves().answers(1, 403, &[]);
     assert!(story.is_saving() && !story.over());
     let (error, _) = story.cancel(Cancel::Now).ends();
     assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
