@@ -565,16 +565,12 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
         if self.creates() && loss.kind() == FailureKind::Lost {
             line.event(Event::Orphaned);
         }
-        match loss {
-            Loss::Failed(failure)
-                if !matches!(failure.kind, FailureKind::NotSent | FailureKind::Lost) =>
-            {
-                Phase::failure(Error::Hopeless {
-                    place: self.place(line),
-                    failure,
-                })
-            }
-            loss => self.again(line, loss.cause(), None),
+        match loss.passing() {
+            Ok(loss) => self.again(line, loss.cause(), None),
+            Err(failure) => Phase::failure(Error::Hopeless {
+                place: self.place(line),
+                failure,
+            }),
         }
     }
 

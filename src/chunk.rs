@@ -177,6 +177,9 @@ mod tests {
     #[test]
     fn a_server_that_takes_little_is_offered_little() {
         let mut chunk = up_to(None);
+        let before = chunk.size(LEFT);
+        assert_eq!(chunk.taken(2_000, 1_000), None);
+        assert_eq!(chunk.size(LEFT), before, "half is enough");
         assert_eq!(chunk.taken(MIB, 1_000), Some(2_000));
         assert_eq!(chunk.taken(2_000, 1_000), None);
         assert_eq!(chunk.taken(9, 4), Some(8), "4 of 9 is less than half");

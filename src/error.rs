@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::credentials::{Refusal, Unfit};
+use crate::credentials::{Owned, Refusal};
 use crate::wire::reference::ReferenceError;
 use crate::{Extension, MetadataError, UploadUrl};
 
@@ -645,11 +645,8 @@ impl fmt::Display for Names<'_> {
     }
 }
 
-impl From<Unfit> for Misuse {
-    fn from(unfit: Unfit) -> Self {
-        match unfit {
-            Unfit::Endpoint(reason) => Self::Url(reason),
-            Unfit::Owned(name) => Self::Header(name),
-        }
+impl From<Owned> for Misuse {
+    fn from(Owned(name): Owned) -> Self {
+        Self::Header(name)
     }
 }

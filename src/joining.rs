@@ -332,17 +332,17 @@ impl Story for Joining {
 
     fn lost(&mut self, line: &mut Line, step: Step, _: Flight, loss: Loss) -> Next {
         line.settle();
-        match (loss.kind(), step) {
-            (FailureKind::Lost, Step::Join) => self.doubted(line, loss.cause(), None),
-            (FailureKind::Lost | FailureKind::NotSent, step) => {
-                self.again(line, step, loss.cause(), None, |at| {
-                    Phase::Waiting(at, step)
-                })
+        match loss.passing() {
+            Ok(loss) if step == Step::Join && loss.kind() == FailureKind::Lost => {
+                self.doubted(line, loss.cause(), None)
             }
-            (_, Step::Discard) => self.kept(line),
-            _ => Phase::failure(Error::Hopeless {
+            Ok(loss) => self.again(line, step, loss.cause(), None, |at| {
+                Phase::Waiting(at, step)
+            }),
+            Err(_) if step == Step::Discard => self.kept(line),
+            Err(failure) => Phase::failure(Error::Hopeless {
                 place: self.place(line, step),
-                failure: loss.failure(),
+                failure,
             }),
         }
     }

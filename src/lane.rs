@@ -45,11 +45,7 @@ impl<S, T> Phase<S, T> {
 
     /// It has ended, and not because it was cancelled.
     fn is_final(&self) -> bool {
-        match self {
-            Self::Over(Some(result)) => !matches!(**result, Err(Error::Cancelled { .. })),
-            Self::Over(None) => true,
-            _ => false,
-        }
+        matches!(self, Self::Over(Some(result)) if !matches!(**result, Err(Error::Cancelled { .. })))
     }
 }
 
@@ -73,10 +69,15 @@ impl Loss {
         matches!(self, Self::TimedOut(_))
     }
 
-    pub(crate) fn failure(self) -> Failure {
+    /// The loss, if asking again may help; else what it failed of.
+    pub(crate) fn passing(self) -> Result<Self, Failure> {
         match self {
-            Self::Failed(failure) => failure,
-            Self::TimedOut(_) => Failure::new(FailureKind::Lost, self.cause().to_string()),
+            Self::Failed(failure)
+                if !matches!(failure.kind, FailureKind::NotSent | FailureKind::Lost) =>
+            {
+                Err(failure)
+            }
+            loss => Ok(loss),
         }
     }
 
@@ -288,12 +289,9 @@ impl<S: Story> Lane<S> {
         &self.line
     }
 
-    /// Whether nothing comes but its end.
+    /// Whether only its end comes after what is being saved.
     pub(crate) fn is_ending(&self) -> bool {
-        match &self.phase {
-            Phase::Saving(_, then) => matches!(**then, Phase::Over(_)),
-            phase => matches!(phase, Phase::Over(_)),
-        }
+        matches!(&self.phase, Phase::Saving(_, then) if matches!(**then, Phase::Over(_)))
     }
 
     /// Whether it has come to an end, and said so.

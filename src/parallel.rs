@@ -374,11 +374,8 @@ impl Machine for Parallel {
     fn handle(&mut self, now: Tick, input: Input) {
         self.now = self.now.max(now);
         match input {
-            Input::Answer(id, answer) if self.saving.is(id) => self.saved(answer),
-            Input::Answer(id, answer) if self.asking.is(id) => self.authorized(id, answer),
-            Input::Answer(id, _) | Input::Sent(id, _) | Input::Interim(id, _) => {
-                self.hand_on(id, input);
-            }
+            Input::Answer(id, answer) => self.answer(id, answer),
+            Input::Sent(id, _) | Input::Interim(id, _) => self.hand_on(id, input),
             Input::Cancel(how) => self.cancel(how),
         }
     }

@@ -202,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_asks_for_is_waited_out_up_to_the_maximum() {
+        for (asked, waits) in [(9, true), (10, true), (11, false)] {
+            let mut budget = budget(|policy| policy.max_retry_after = secs(10));
+            let next = budget.fail(at(0), false, Some(secs(asked)));
+            match next {
+                Next::Wait(wait) => assert!(waits && wait >= secs(asked), "{asked}: {wait:?}"),
+                other => assert_eq!((waits, other), (false, Next::ComeBackAt(secs(asked)))),
+            }
+        }
+    }
+
+    #[test]
     fn the_same_seed_gives_the_same_waits() {
         let waits = |seed| {
             let mut budget = Budget::new(RetryPolicy::default(), seed);

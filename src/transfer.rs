@@ -297,10 +297,8 @@ impl Transfer {
 
     /// Takes the server's word for how much it has.
     fn confirm(&mut self, line: &mut Line, offset: u64) -> Confirmed {
-        let Some(resource) = &mut self.resource else {
-            return Confirmed::default();
-        };
-        let confirmed = resource.confirm(offset);
+        let resource = self.resource.as_mut();
+        let confirmed = resource.map_or_else(Confirmed::default, |known| known.confirm(offset));
         if let Some(from) = confirmed.rewound {
             line.event(Event::Rewound { from, to: offset });
         }
@@ -533,13 +531,6 @@ impl Story for Transfer {
         );
         let verdict = match verdict {
             Ok(verdict) => verdict,
-            Err(Phase::Over(Some(result))) if doubtful => {
-                line.settle();
-                return match *result {
-                    Err(error) => self.doubted(error),
-                    done => Phase::Over(Some(Box::new(done))),
-                };
-            }
             Err(Phase::Asking(ask, step, without)) if doubtful => {
                 // Should there be none, it is in doubt as before.
                 if let Some(resource) = &mut self.resource {
@@ -548,9 +539,13 @@ impl Story for Transfer {
                 return Phase::Asking(ask, step, without);
             }
             Err(Phase::Over(Some(result))) => {
-                return match self.owed.end.take() {
-                    Some(error) if step == Step::Probe => Phase::failure(*error),
-                    _ => Phase::Over(Some(result)),
+                return match (*result, self.owed.end.take()) {
+                    (Err(error), _) if doubtful => {
+                        line.settle();
+                        self.doubted(error)
+                    }
+                    (_, Some(error)) if step == Step::Probe => Phase::failure(*error),
+                    (result, _) => Phase::Over(Some(Box::new(result))),
                 };
             }
             Err(next) => return next,
@@ -581,23 +576,21 @@ impl Story for Transfer {
         if step == Step::Append && self.tells_length() && loss.kind() != FailureKind::NotSent {
             self.told = Told::Perhaps;
         }
-        let (next, fate) = match (loss.kind(), step) {
-            (FailureKind::NotSent, step) => (step, Fate::Unprocessed),
-            (FailureKind::Lost, Step::Append) => (Step::Probe, Fate::Unanswered),
-            (FailureKind::Lost, step) => (step, Fate::Unanswered),
-            (kind, _) => {
+        let loss = match loss.passing() {
+            Ok(loss) => loss,
+            Err(failure) => {
                 let place = self.place(line, op);
-                return Phase::failure(match (kind, loss) {
-                    (FailureKind::SourceChanged, _) => Error::SourceChanged { place },
-                    (FailureKind::Source, Loss::Failed(failure)) => {
-                        Error::Source { place, failure }
-                    }
-                    (_, loss) => Error::Hopeless {
-                        place,
-                        failure: loss.failure(),
-                    },
+                return Phase::failure(match failure.kind {
+                    FailureKind::SourceChanged => Error::SourceChanged { place },
+                    FailureKind::Source => Error::Source { place, failure },
+                    _ => Error::Hopeless { place, failure },
                 });
             }
+        };
+        let (next, fate) = match (loss.kind(), step) {
+            (FailureKind::NotSent, step) => (step, Fate::Unprocessed),
+            (_, Step::Append) => (Step::Probe, Fate::Unanswered),
+            (_, step) => (step, Fate::Unanswered),
         };
         match step {
             Step::Append if fate == Fate::Unanswered => {

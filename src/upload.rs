@@ -8,7 +8,9 @@ use crate::lane::{Lane, Phase};
 use crate::line::Line;
 use crate::transfer::{Step, Transfer};
 use crate::wire::reference;
-use crate::{Checkpoint, Config, Error, Input, Machine, Misuse, Op, Output, Tick, UploadUrl};
+use crate::{
+    Checkpoint, Config, Error, Input, Machine, Misuse, Op, Origin, Output, Tick, UploadUrl,
+};
 
 /// An upload: a [`Machine`] that ends when the server has every byte.
 ///
@@ -171,7 +173,7 @@ pub(crate) fn begin(url: &str, config: &Config) -> Result<(Uri, Line), Misuse> {
 pub(crate) fn home(url: &str, config: &Config) -> Result<(Uri, Credentials), Misuse> {
     let (uri, user) = reference::endpoint(url)?;
     let credentials = Credentials::new(
-        &uri,
+        Origin::of(&uri)?,
         user.as_ref(),
         config.headers.clone(),
         config.foreign.clone(),

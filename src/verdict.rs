@@ -110,7 +110,7 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
         (403, _) => Fatal(Some(Hint::Permission)),
         (404 | 405 | 410, Create | Concatenate) => Fatal(Some(Hint::Endpoint)),
         (413 | 415 | 501, Create) if asked.bytes => WithoutBytes,
-        (417, Create | Append) if asked.expect => WithoutExpect,
+        (417, Create) if asked.expect => WithoutExpect,
         (417 | 460, Append) if asked.checksum => Mismatch,
         (404, Probe) if !response::names_tus(headers) => Missing,
         (400 | 405 | 501, Discover) | (404 | 410, Discover | Probe | Inspect | Terminate) => Gone,
@@ -151,7 +151,6 @@ pub(crate) fn fate(asked: &Asked, answer: &Response<Bytes>) -> Fate {
         400 if response::broken_off(answer) => Fate::Unanswered,
         // What is refused is the length, because an earlier request brought it.
         400 if asked.length_again => Fate::Unprocessed,
-        417 if asked.expect => Fate::Unprocessed,
         200..=299 => Fate::Acknowledged,
         307 | 308 | 409 | 421 | 423 | 425 | 429 => Fate::Unprocessed,
         408 | 499 | 502..=504 | 520..=529 => Fate::Unanswered,

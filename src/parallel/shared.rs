@@ -44,8 +44,10 @@ impl Saving {
         }
     }
 
-    pub(super) fn is(&self, id: DutyId) -> bool {
-        matches!(self.out, Some((out, _)) if out == id)
+    /// Takes who waits for this save, if it is the one that is out.
+    fn take(&mut self, id: DutyId) -> Option<Vec<DutyId>> {
+        let (_, waiting) = self.out.take_if(|(out, _)| *out == id)?;
+        Some(waiting)
     }
 
     /// Whether something is being saved, or will be.
@@ -86,8 +88,10 @@ struct Question {
 }
 
 impl Asking {
-    pub(super) fn is(&self, id: DutyId) -> bool {
-        self.out.iter().any(|question| question.id == id)
+    /// Takes this question, if it is out.
+    fn take(&mut self, id: DutyId) -> Option<Question> {
+        let at = self.out.iter().position(|question| question.id == id)?;
+        Some(self.out.remove(at))
     }
 
     /// This lane does not ask any more. Who waits for its answer has ended as well: a question is
@@ -151,10 +155,18 @@ impl Parallel {
         true
     }
 
-    pub(super) fn saved(&mut self, answer: Answer) {
-        let Some((_, waiting)) = self.saving.out.take() else {
-            return;
-        };
+    /// What is the whole's own, or is asked once for all parts, is answered here.
+    pub(super) fn answer(&mut self, id: DutyId, answer: Answer) {
+        if let Some(waiting) = self.saving.take(id) {
+            self.saved(waiting, answer);
+        } else if let Some(question) = self.asking.take(id) {
+            self.authorized(question, answer);
+        } else {
+            self.hand_on(id, Input::Answer(id, answer));
+        }
+    }
+
+    fn saved(&mut self, waiting: Vec<DutyId>, answer: Answer) {
         if !matches!(answer, Answer::Saved) {
             let failure = failure(answer);
             self.tell(Event::CheckpointFailed { failure });
@@ -199,14 +211,12 @@ impl Parallel {
     }
 
     /// What was obtained for one lane holds for all.
-    pub(super) fn authorized(&mut self, id: DutyId, answer: Answer) {
-        let mut questions = self.asking.out.iter();
-        let Some(at) = questions.position(|question| question.id == id) else {
-            return;
-        };
+    fn authorized(&mut self, question: Question, answer: Answer) {
         let Question {
-            origin, waiting, ..
-        } = self.asking.out.remove(at);
+            id,
+            origin,
+            waiting,
+        } = question;
         let fresh = match answer {
             Answer::Credentials(fresh) => fresh,
             _ => None,

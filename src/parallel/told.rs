@@ -1,5 +1,7 @@
 //! What the parts say, as what is said of the whole.
 
+use std::time::Duration;
+
 use http::Uri;
 
 use super::stages::Stage;
@@ -127,7 +129,17 @@ impl Parallel {
                 self.forsake_whole();
                 event
             }
-            Event::Retrying { .. } => return self.failed(at, event),
+            Event::Retrying {
+                op,
+                ref cause,
+                after,
+                ..
+            } => {
+                if let Some(error) = self.failed(at, op, cause, after) {
+                    return self.end_with(Err(error));
+                }
+                event
+            }
             event => return self.tell_of_whole(event),
         };
         self.tell(event);
@@ -146,17 +158,8 @@ impl Parallel {
         self.parts.iter().map(of).sum()
     }
 
-    /// A part's attempt failed.
-    fn failed(&mut self, at: usize, event: Event) {
-        let Event::Retrying {
-            op,
-            ref cause,
-            after,
-            ..
-        } = event
-        else {
-            return;
-        };
+    /// A part's attempt failed; an error, if it was the last one.
+    fn failed(&mut self, at: usize, op: Op, cause: &Cause, after: Duration) -> Option<Error> {
         if pauses(cause) {
             let until = self.now + after;
             for (other, part) in self.parts.iter_mut().enumerate() {
@@ -169,14 +172,14 @@ impl Parallel {
         let mut place = lane.story().place(lane.line(), op);
         let outages = self.outage.failed(lane.line().lane());
         if self.stage == Stage::Terminate || self.outage.allows(outages) {
-            return self.tell(event);
+            return None;
         }
         place.attempts = outages;
-        self.end_with(Err(Error::Exhausted {
+        Some(Error::Exhausted {
             place,
             limit: Limit::Attempts,
             cause: Some(Box::new(cause.clone())),
-        }));
+        })
     }
 }
 

@@ -82,10 +82,8 @@ impl Transfer {
     fn missing(&mut self, line: &mut Line, answer: &Response<Bytes>, cause: Cause) -> Next {
         let headers = answer.headers();
         let now = line.now();
-        let Some(resource) = &mut self.resource else {
-            return self.gone(line, headers);
-        };
-        if resource.absence.is_believed(now) {
+        let resource = self.resource.as_mut();
+        if resource.is_none_or(|resource| resource.absence.is_believed(now)) {
             return self.gone(line, headers);
         }
         self.again(

@@ -1,6 +1,9 @@
 //! Sending bytes, and what the server makes of them.
 
-use tus_proto::{Answer, Authorize, Config, Conflict, Error, Event, FailureKind, Hint, Limit};
+use tus_proto::{
+    Answer, Authorize, Config, Conflict, Error, Event, FailureKind, Hint, Input, Limit,
+    Machine as _, Tick,
+};
 
 use crate::scenario::{Scenario, URL};
 
@@ -50,6 +53,17 @@ fn the_requests_that_carry_bytes_are_told() {
         })
         .collect();
     assert_eq!(told, [(0, 4), (4, 8), (4, 8)]);
+}
+
+#[test]
+fn of_several_counts_before_a_poll_the_last_is_told() {
+    let mut told = Scenario::created(9);
+    let id = told.id();
+    let sent = Input::Sent(id, 3);
+    told.machine.handle(Tick::default(), sent);
+    let told = told.sent(5);
+    assert_eq!(told.count(|event| matches!(event, Event::Sent { .. })), 1);
+    told.tells(&Event::Sent { offset: 5 });
 }
 
 #[test]

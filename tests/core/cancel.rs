@@ -268,6 +268,31 @@ fn a_cancel_waits_for_the_checkpoint_that_is_being_saved() {
     assert!(saving().cancel(Cancel::Keep).cancel(Cancel::Now).over());
 }
 
+// Whether or not anybody was told of it yet.
+#[test]
+fn a_cancel_after_the_end_changes_nothing() {
+    for how in [Cancel::Keep, Cancel::Terminate, Cancel::Now] {
+        let told = Scenario::create(9).answers(403, &[]).cancel(how);
+        let (error, told) = told.ends();
+        assert!(
+            matches!(error, Error::Rejected { .. }),
+            "{how:?}: {error:?}"
+        );
+        assert!(!told.over(), "{how:?}: a second end");
+        let mut told = Scenario::create(9);
+        let mut refusal = http::Response::new(bytes::Bytes::new());
+        *refusal.status_mut() = http::StatusCode::FORBIDDEN;
+        let (id, ..) = told.out.take().unwrap();
+        let refused = Input::Answer(id, Answer::Response(refusal));
+        told.machine.handle(tus_proto::Tick::default(), refused);
+        let (error, _) = told.cancel(how).ends();
+        assert!(
+            matches!(error, Error::Rejected { .. }),
+            "{how:?}: {error:?}"
+        );
+    }
+}
+
 #[test]
 fn a_request_that_nobody_was_told_of_was_not_sent() {
     let mut upload = tus_proto::Upload::create(

@@ -328,6 +328,23 @@ fn an_empty_query_makes_the_endpoint_no_upload() {
     ));
 }
 
+// It is the caller's endpoint, wherever the answer came from.
+#[test]
+fn a_creation_that_was_redirected_does_not_make_the_endpoint_an_upload() {
+    let error = Scenario::create(5)
+        .answers(307, &[("location", "/other/")])
+        .asks("POST", "http://example.org/other/")
+        .answers(201, &[("location", "/files/")])
+        .error();
+    assert!(matches!(
+        error,
+        Error::Protocol {
+            violation: Violation::LocationIsEndpoint,
+            ..
+        }
+    ));
+}
+
 #[test]
 fn a_creation_of_another_length_is_a_conflict() {
     let (error, scenario) = Scenario::create(5)

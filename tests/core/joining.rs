@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use tus_proto::{Cancel, Cause, Completion, Error, Event, FailureKind, Input, Limit, Machine as _};
+use tus_proto::{
+    Cancel, Cause, Completion, Error, Event, FailureKind, Input, Limit, Machine as _, Violation,
+};
 
+use crate::scenario::ENDPOINT;
 use crate::several::{Several, WHOLE, failed, offers, unfinished, url};
 
 /// Two parts of five bytes, complete, and the server is asked to join them.
@@ -37,6 +40,27 @@ fn joined_is_acknowledged() {
     assert_eq!(story.count(created), 1);
     assert_eq!(story.succeeds().completion, Completion::Acknowledged);
     asked().answers(0, 200, &[("location", WHOLE)]).succeeds();
+}
+
+// Neither where it was asked nor, if that was redirected, the caller's own.
+#[test]
+fn a_whole_at_the_endpoint_is_none() {
+    let elsewhere = asked().answers(0, 307, &[("location", "/other/")]);
+    let elsewhere = elsewhere.asks(0, "POST", "http://example.org/other/");
+    for story in [asked(), elsewhere] {
+        let error = story.answers(0, 201, &[("location", ENDPOINT)]).error();
+        assert!(
+            matches!(
+                error,
+                Error::Protocol {
+                    violation: Violation::LocationIsEndpoint,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert!(error.resumable());
+    }
 }
 
 #[test]
@@ -732,6 +756,11 @@ fn a_later_cancel_may_only_be_harder() {
     assert!(story.is_saving() && !story.over());
     story.cancel(Cancel::Terminate).saved().out(&[1, 2]);
     // An end stands while its checkpoint is saved.
+    let story = Several::created(&[5, 5]).sent(1, 2).sent(2, 5);
+    let story = story.holding_saves().answers(1, 403, &[]);
+    assert!(story.is_saving() && !story.over());
+    let (error, _) = story.cancel(Cancel::Now).ends();
+    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
     for how in [Cancel::Keep, Cancel::Now] {
         let story = Several::join(&[5, 5]).creates(1).holding_saves();
         let mut story = story.sent(1, 5).answers(1, 403, &[]).cancel(how);

@@ -29,6 +29,7 @@ mod states;
 mod stream;
 mod time;
 mod with_creation;
+mod words;
 
 // R10: what a driver hands from thread to thread.
 const _: () = {

@@ -370,6 +370,13 @@ fn of_two_errors_the_first_is_told() {
         matches!(error, Error::Rejected { status, .. } if status == 403),
         "{error:?}"
     );
+    // The same with failures of which each is one too many.
+    let story = Several::created_with(&[5; 3], |config| config.retry.attempts = Some(1));
+    let story = story.loses(1).confirms(2, 3).confirms(3, 3);
+    let lost = [story.id(2), story.id(3)].map(|id| Input::Answer(id, failed(FailureKind::Lost)));
+    let error = story.inputs(lost).error();
+    assert!(matches!(error, Error::Exhausted { .. }), "{error:?}");
+    assert_eq!(error.place().url.expose(), url(2));
 }
 
 #[test]
@@ -454,6 +461,13 @@ fn without_credentials_it_ends() {
         "{error:?}"
     );
     assert!(error.resumable());
+    // Who cannot ask has none.
+    let story = Several::created_with(&[5; 3], opted).answers(1, 401, &[]);
+    let error = story.answers_duty(failed(FailureKind::Lost)).error();
+    assert!(
+        matches!(error, Error::Rejected { status, .. } if status == 401),
+        "{error:?}"
+    );
 }
 
 // S1, S7: each origin has a question of its own.

@@ -343,6 +343,8 @@ fn the_predicate_sees_refusals_only() {
     for (status, expected) in [
         (401, Some(Hint::Credentials)),
         (403, Some(Hint::Permission)),
+        (302, Some(Hint::Redirect)),
+        (400, None),
     ] {
         let error = Scenario::created_with(9, any)
             .answers(status, &[])
