@@ -1,7 +1,7 @@
 //! S3: no `Debug` and no `Display` of a public type shows a header of the user's, user information, or
 //! the query of a URL.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Write as _};
 use std::fs;
 use std::io::{Cursor, Read};
 use std::sync::{Arc, Mutex};
@@ -55,7 +55,8 @@ type Answering = fn() -> Result<Response<Bytes>, Failure>;
 type Seen = Arc<Mutex<String>>;
 
 fn note(seen: &Seen, value: &dyn Debug) {
-    *seen.lock().unwrap() += &format!("{value:?} {value:#?}\n");
+    let mut seen = seen.lock().unwrap();
+    writeln!(seen, "{value:?} {value:#?}").unwrap();
 }
 
 /// A transport that shows all that it is given, and answers with what its caller wants.
@@ -118,12 +119,12 @@ impl AsyncTransport for Peek {
     }
 }
 
-fn respond(status: u16, location: Option<&str>) -> Result<Response<Bytes>, Failure> {
+fn respond(status: u16, location: Option<&str>) -> Response<Bytes> {
     let mut response = Response::builder().status(status);
     if let Some(location) = location {
         response = response.header("location", location);
     }
-    Ok(response.body(Bytes::new()).unwrap())
+    response.body(Bytes::new()).unwrap()
 }
 
 fn lost() -> Result<Response<Bytes>, Failure> {
@@ -224,13 +225,18 @@ fn s3_nothing_that_is_handed_over_shows_a_secret() {
 /// How a server ends an upload, and what it names meanwhile.
 const ENDINGS: [Answering; 9] = [
     lost,
-    || respond(201, None),
-    || respond(201, Some("/files/1?k=s3cr3t")),
-    || respond(201, Some("http://s3cr3t:s3cr3t@server.test/1?k=s3cr3t")),
-    || respond(201, Some("http://other.test/1?k=s3cr3t")),
-    || respond(307, Some("?k=s3cr3t")),
-    || respond(302, Some("/login?k=s3cr3t")),
-    || respond(401, None),
+    || Ok(respond(201, None)),
+    || Ok(respond(201, Some("/files/1?k=s3cr3t"))),
+    || {
+        Ok(respond(
+            201,
+            Some("http://s3cr3t:s3cr3t@server.test/1?k=s3cr3t"),
+        ))
+    },
+    || Ok(respond(201, Some("http://other.test/1?k=s3cr3t"))),
+    || Ok(respond(307, Some("?k=s3cr3t"))),
+    || Ok(respond(302, Some("/login?k=s3cr3t"))),
+    || Ok(respond(401, None)),
     || panic!("s3cr3t"),
 ];
 
