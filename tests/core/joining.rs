@@ -357,6 +357,14 @@ fn an_early_question_that_is_lost_is_asked_again() {
     story.joined().out(&[1, 2]);
 }
 
+// Nothing was asked for that may have been done.
+#[test]
+fn a_look_that_is_lost_leaves_no_doubt() {
+    let story = early().joined().send(&[5, 5]).looks().loses(0).looks();
+    assert_eq!(orphans(&story), 0);
+    assert_eq!(story.finds(0, 10).succeeds().url.expose(), WHOLE);
+}
+
 #[test]
 fn a_whole_that_vanishes_leaves_it_unknown() {
     let error = early().joined().send(&[5, 5]).answers(0, 410, &[]).error();
@@ -536,6 +544,11 @@ fn a_part_that_cannot_be_deleted_stays_and_is_told() {
     let parts: Vec<_> = story.succeeds().parts;
     let parts: Vec<_> = parts.iter().map(tus_proto::UploadUrl::expose).collect();
     assert_eq!(parts, [url(1), url(3)]);
+    // Whatever one fails of, the next is tried.
+    let story = discarding().fails(0, FailureKind::Hopeless);
+    let story = story.asks(0, "DELETE", &url(2)).answers(0, 204, &[]);
+    let story = story.asks(0, "DELETE", &url(3)).answers(0, 204, &[]);
+    assert_eq!(left(&story), [url(1)]);
 }
 
 #[test]
