@@ -4,10 +4,11 @@
 //! |------|------|------------------|
 //! | S1: headers go to the endpoint's origin only | [`places`] | `src/credentials.rs` |
 //! | S2: https never becomes http | [`places`] | `src/credentials.rs` |
-//! | S3: nothing shown holds a secret | [`secrets`], [`places`], [`fields`] | `adapters/driver/tests/log.rs` |
-//! | S4: what a server sends is bounded | [`bounds`] | the conformance suite, case by case |
+//! | S3: nothing shown holds a secret | [`secrets`], [`places`], [`fields`] | `adapters/driver/tests/log.rs`, `adapters/driver/tests/suite/secrets.rs`, the adapters' suites |
+//! | S3: a server's words command no terminal | [`fields`] | `src/wire/words.rs`, `adapters/cli/tests/tus/terminal.rs` |
+//! | S4: what a server sends is bounded | [`bounds`] | the conformance suite, case by case; `http2.rs` of the suites of tus-hyper and tus-reqwest |
 //! | S5: what parsers disagree on is refused | [`places`] | `src/wire/reference.rs` |
-//! | S6: the checkpoint store | – | `adapters/driver/tests/suite/store.rs` |
+//! | S6: the checkpoint store | – | `adapters/driver/tests/suite/store.rs`, `adapters/driver/tests/suite/resume.rs` |
 //! | S7: fields of the protocol are nobody else's | [`fields`], [`places`] | `adapters/driver/tests/suite/hooks.rs` |
 
 mod bounds;
