@@ -148,7 +148,11 @@ fn acts_are_played_again_until_the_client_leaves() {
             words
         });
         for (at, word) in words.iter().enumerate() {
-            let expected = if at / PIECE % 2 == 0 { b'a' } else { b'b' };
+            let expected = if (at / PIECE).is_multiple_of(2) {
+                b'a'
+            } else {
+                b'b'
+            };
             assert_eq!(*word, expected, "at {at}");
         }
         let end = stage.wait(LONG, |seen| seen[0].end);
