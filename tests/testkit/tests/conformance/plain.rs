@@ -96,10 +96,15 @@ impl Plain {
             .map_err(|error| lost(&error))?;
         let mut sending = (!empty).then(|| Box::pin(send(body, stream)));
         let answer = poll_fn(|cx| {
-            while let Poll::Ready(Some(Ok(interim))) = answer.poll_informational(cx) {
-                control.interim(interim);
-            }
-            if let Poll::Ready(answer) = Pin::new(&mut answer).poll(cx) {
+            let is_answered = loop {
+                match answer.poll_informational(cx) {
+                    Poll::Ready(Some(Ok(interim))) => control.interim(interim),
+                    Poll::Ready(_) => break true,
+                    Poll::Pending => break false,
+                }
+            };
+            // Asked for the answer, h2 passes over an interim one that has come since.
+            if is_answered && let Poll::Ready(answer) = Pin::new(&mut answer).poll(cx) {
                 return Poll::Ready(answer.map_err(|error| lost(&error)));
             }
             if let Some(body) = &mut sending
