@@ -267,6 +267,9 @@ impl Transfer {
             resource.probed = true;
         }
         let owed = std::mem::take(&mut self.owed);
+        if owed.unless_new && confirmed.gained > 0 && self.told == Told::Perhaps {
+            self.told = Told::Yes;
+        }
         if self.is_whole(offset) {
             let ending = self.resource.as_ref().map(|resource| &resource.ending);
             let completion = if ending == Some(&Ending::Acknowledged) {
@@ -325,10 +328,15 @@ impl Transfer {
             });
         }
         self.note_expiry(line, headers);
+        let offset = response::offset(headers);
         if self.tells_length() {
-            self.told = Told::Yes;
+            // Who gives no offset may be no tus server: the bytes that came with it will show.
+            self.told = match offset {
+                None if !flight.body.is_empty() => Told::Perhaps,
+                _ => Told::Yes,
+            };
         }
-        let Some(offset) = response::offset(headers) else {
+        let Some(offset) = offset else {
             if let Some(resource) = &mut self.resource {
                 resource.note_ending(flight, Ending::Acknowledged);
             }

@@ -388,18 +388,26 @@ fn a_success_settles_the_length_whatever_was_taken() {
         .confirms(10)
         .appends(10..13)
         .without("upload-length");
-    let told = ending().answers(204, &[]);
+    let told = ending().answers(204, &[]).finds(10);
+    let told = told.waits_or_not().appends(10..13);
+    let told = told.without("upload-length");
     assert_eq!(told.checkpoint().length(), Some(13));
-    told.finds(10)
-        .waits_or_not()
-        .appends(10..13)
-        .without("upload-length");
     // The server has the last word.
     ending()
         .answers(204, &[])
         .finds_deferred(13)
         .appends(13..13)
         .with("upload-length", "13");
+}
+
+// I1: who took the length shows with the offset, or with the bytes that are there. A login page says 200
+// as well.
+#[test]
+fn a_success_that_took_nothing_settles_no_length() {
+    let told = ending().answers(200, &[]);
+    assert_eq!(told.checkpoint().length(), None);
+    let again = told.finds(8).waits().appends(8..13);
+    again.with("upload-length", "13").confirms(13).succeeds();
 }
 
 impl Scenario<Upload> {

@@ -28,10 +28,12 @@
 //! A [`Subject`] puts another machine in the place of the crate's own: one that wraps it, or one that is
 //! wrong on purpose, to see that it is caught.
 
+mod births;
 mod choices;
 mod exchange;
 mod incident;
 mod judge;
+mod pace;
 mod plan;
 mod tally;
 mod watch;

@@ -309,6 +309,7 @@ impl World<'_> {
             Incident::Stranger(bytes) => {
                 if self.server.write(&target, &[0xEE; 8][..index(bytes)]) > 0 {
                     self.happened(Sort::Stranger);
+                    self.strange.insert(location::key(&target));
                 }
                 let (response, made) = self.served(request);
                 Seen::answered(length, response, made)

@@ -1,9 +1,12 @@
 //! What a run's end is worth: which files are on the server, and whether an error had a reason.
 
-use http::StatusCode;
-use tus_proto::{Cancel, Error, Foreign, Limit, UploadUrl, Uploaded};
+use std::time::Duration;
 
-use super::Sort;
+use http::StatusCode;
+use tus_proto::{Cancel, Error, Foreign, Limit, Op, UploadUrl, Uploaded};
+
+use super::{Kind, Sort};
+use super::pace::passing;
 use super::watch::{Broken, hold};
 use super::world::World;
 use crate::{Location, Quirk, Upload, location};
@@ -20,6 +23,8 @@ pub enum End {
     Terminated,
 }
 
+/// How much longer than it was asked to a client may wait.
+const JITTER: Duration = Duration::from_secs(5);
 /// How many processes are begun where nothing goes wrong in them but the server's answer.
 const PATIENCE: u32 = 20;
 
@@ -88,17 +93,23 @@ impl World<'_> {
         use Sort::{Hopeless, Intercepted, Redirected, SourceFails, Stranger, Vanished};
         let ever = |sorts: &[Sort]| self.happened_ever(sorts);
         let retry = &self.plan.config.retry;
+        let (age, fruitless) = self.watch.pace();
         match error {
-            Error::Rejected { status, .. } => self.statuses.contains(status),
+            Error::Rejected { place, status, .. } => {
+                self.statuses.contains(status)
+                    && self.watch.heard(place.op, *status)
+                    && is_final(place.op, *status)
+            }
             Error::Protocol { .. } => ever(&[Intercepted, Redirected]),
             Error::Location { .. } => ever(&[Redirected]) || self.leads_astray(),
             Error::Conflict { .. } => ever(&[Stranger]),
             Error::Gone { .. } | Error::CompletionUnknown { .. } => {
-                ever(&[Vanished, Intercepted])
+                let reason = ever(&[Vanished, Intercepted])
                     || self.quirk(|quirk| *quirk == Quirk::MovesCompleted)
                     || self.asked_to_delete
                     || self.plan.server.expires_after.is_some()
-                    || self.lost_a_save && self.plan.config.parts.discard
+                    || self.lost_a_save && self.plan.config.parts.discard;
+                reason && self.watch.misses_any()
             }
             Error::Unfinished { status, .. } => {
                 // A 404 or 410 of a server that drops uploads may be faster than the end of one.
@@ -108,11 +119,13 @@ impl World<'_> {
                     || drops && [404, 410].contains(&status.as_u16())
             }
             Error::Exhausted { limit, .. } => match limit {
-                Limit::Attempts => {
-                    !self.patient || self.quirk(|quirk| *quirk == Quirk::RefusesCompletion(500))
-                }
-                Limit::NoProgress => retry.no_progress.is_some(),
-                Limit::Deadline => retry.deadline.is_some(),
+                Limit::Attempts => fruitless > self.attempts,
+                // It begins with the first failure.
+                Limit::NoProgress => retry.no_progress.is_some_and(|limit| age >= limit),
+                // No wait goes beyond it.
+                Limit::Deadline => retry.deadline.is_some_and(|limit| {
+                    age + retry.max.max(retry.max_retry_after + JITTER) >= limit
+                }),
                 _ => false,
             },
             Error::ComeBackAt { .. } => {
@@ -146,9 +159,15 @@ impl World<'_> {
     /// I1: no complete upload holds anything but the source, or its part of it.
     pub(super) fn check_end(&mut self, end: &End) -> Result<(), Broken> {
         self.tally.end(end);
-        let strange = self.ever.contains(&Sort::Stranger);
+        self.tally.count(self.plan.kind.name());
+        let strange = |upload: &Upload| {
+            let written = self.strange.contains(&upload.key);
+            // It was joined of such a part, perhaps.
+            let joined = !upload.is_partial() && self.plan.kind == Kind::Parts;
+            written || joined && !self.strange.is_empty()
+        };
         for upload in self.everything().filter(|upload| upload.is_complete()) {
-            let right = strange || self.is_right(upload);
+            let right = strange(upload) || self.is_right(upload);
             hold(right, "I1", || {
                 format!("a wrong file at {}", upload.target())
             })?;
@@ -157,10 +176,13 @@ impl World<'_> {
             End::Uploaded(done) => {
                 let found = self.found(&done.url);
                 let length = self.source.len() as u64;
-                let right = |upload: &Upload| upload.content() == self.source.as_ref();
+                let right = |upload: &Upload| {
+                    let same = upload.content() == self.source.as_ref();
+                    upload.is_complete() && (same || strange(upload))
+                };
                 // A deletion that an earlier process gave up may have come since.
                 let deleted = found.is_none() && self.asked_to_delete;
-                hold(found.is_some_and(right) || strange || deleted, "I1", || {
+                hold(found.is_some_and(right) || deleted, "I1", || {
                     format!("a success, and {} is not the source", done.url)
                 })?;
                 hold(done.length == length, "I1", || {
@@ -201,6 +223,15 @@ impl World<'_> {
             base = part.end;
             self.source.get(part) == Some(content)
         })
+    }
+}
+
+/// Whether a client may take this status, to such a request, for the last word.
+fn is_final(op: Op, status: StatusCode) -> bool {
+    match status.as_u16() {
+        // Of an upload that is there it says nothing, and of one that is not it has its own name.
+        404 | 409 | 410 => !matches!(op, Op::Probe | Op::Append | Op::Terminate),
+        _ => !passing(status),
     }
 }
 

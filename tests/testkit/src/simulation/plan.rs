@@ -65,6 +65,22 @@ impl Kind {
         self.is_deferred() || self == Self::Measured
     }
 
+    /// Its name in a [`Tally`](super::Tally).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "kind: of known length",
+            Self::Given => "kind: created by somebody else",
+            Self::FirstBytes => "kind: first bytes with the creation",
+            Self::Checksums => "kind: with checksums",
+            Self::Trailers => "kind: with checksums after the body",
+            Self::Stream => "kind: of unknown length",
+            Self::StreamChecksums => "kind: of unknown length with checksums",
+            Self::Measured => "kind: a stream of known length",
+            Self::Parts => "kind: in parts",
+        }
+    }
+
     fn has_checksums(self) -> bool {
         matches!(
             self,

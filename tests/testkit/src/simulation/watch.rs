@@ -8,11 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tus_proto::{
-    Body, Checkpoint, DutyId, Error, Event, FailureKind, Foreign, Op, Origin, Terms, Uploaded,
+    Body, Cancel, Checkpoint, Completion, DutyId, Error, Event, FailureKind, Foreign, Op, Origin,
+    Terms, Uploaded,
 };
 
+use super::births::Births;
 use super::incident::DISPLACED;
-use super::plan::{BASIC, Plan, SECRETS};
+use super::pace::Pace;
+use super::plan::{BASIC, Kind, Plan, SECRETS};
+use super::Task;
 use crate::location;
 
 /// A rule that was broken, and how.
@@ -45,6 +49,8 @@ struct Flight {
     /// Whether it would complete its upload.
     completing: bool,
     expects: bool,
+    /// Whether it brings a length.
+    tells: bool,
     /// Whether it brings a length that an earlier request has brought, perhaps.
     tells_again: bool,
     /// How many bytes of its body the transport took; `None`: it does not say.
@@ -57,6 +63,8 @@ struct Flight {
 struct Known {
     /// The offset that the server said last, in this process.
     offset: Option<u64>,
+    /// The highest that it said in this process, since bytes were last said to be lost.
+    highest: u64,
     /// A HEAD is due before the next append.
     owes_probe: bool,
     /// An append may be on its way that nobody knows of: the last one ended without an answer, or was
@@ -74,6 +82,7 @@ impl Default for Known {
     fn default() -> Self {
         Self {
             offset: None,
+            highest: 0,
             owes_probe: false,
             unanswered: true,
             earlier: false,
@@ -100,8 +109,18 @@ pub(super) struct Watch {
     confirmed: u64,
     recreated: u32,
     recreations: u32,
-    /// How many exchanges began at this moment.
-    burst: (Duration, usize),
+    /// The time that the machine knows of, and when it learnt of the last answer, or gave one up.
+    now: Duration,
+    learnt: Duration,
+    pace: Pace,
+    births: Births,
+    /// All that was answered in this process.
+    heard: Vec<(Op, StatusCode)>,
+    /// A request that completed an upload was answered with success, in this process.
+    acknowledged: bool,
+    /// All bytes of an upload, or of a part, were said to be there, in this process.
+    complete: bool,
+    cancelled: Option<Cancel>,
 }
 
 impl Watch {
@@ -127,18 +146,42 @@ impl Watch {
             confirmed: 0,
             recreated: 0,
             recreations: plan.config.recreations,
-            burst: (Duration::ZERO, 0),
+            now: Duration::ZERO,
+            learnt: Duration::ZERO,
+            pace: Pace::new(Duration::ZERO, plan.lengths.len(), None),
+            births: Births::default(),
+            heard: Vec::new(),
+            acknowledged: false,
+            complete: false,
+            cancelled: None,
         }
     }
 
-    /// A process begins: it knows of nothing.
-    pub(super) fn begin_process(&mut self) {
+    /// A process begins: it knows of nothing but what was saved.
+    pub(super) fn begin_process(&mut self, now: Duration, task: &Task) {
         self.flights.clear();
         self.confirmed = 0;
         self.recreated = 0;
-        self.burst.1 = 0;
+        self.now = now;
+        // Of several parts each has failures of its own, and of a stream nobody knows what is missing. Of
+        // what is long, some is progress.
+        let plain = task.kind != Kind::Parts && !self.deferred && self.length < 64 * 1024;
+        let attempts = task.config.retry.attempts.filter(|_| plain);
+        self.pace = Pace::new(now, self.parts.len(), attempts);
+        let expires = task.saved.as_ref().and_then(Checkpoint::expires);
+        let lapsed = expires.is_some_and(|at| task.config.wall_clock.is_some_and(|now| at <= now));
+        self.births = Births::new(lapsed);
+        self.heard.clear();
+        let notes = |ending: &str| {
+            let saved = task.saved.as_ref().map(Checkpoint::to_text);
+            saved.is_some_and(|saved| saved.contains(ending))
+        };
+        self.acknowledged = notes("\nending acknowledged\n");
+        self.complete = false;
+        self.cancelled = None;
         for known in self.uploads.values_mut() {
             known.offset = None;
+            known.highest = 0;
             known.owes_probe = false;
             // An earlier process may have left a request that is still on its way.
             known.unanswered = true;
@@ -146,8 +189,50 @@ impl Watch {
         }
     }
 
-    /// A process was killed, and what it knew last may be lost.
-    pub(super) fn killed(&mut self) {
+    /// The machine is told the time.
+    pub(super) fn time(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+    }
+
+    /// The user has cancelled.
+    pub(super) fn cancelled(&mut self, how: Cancel) {
+        self.cancelled = self.cancelled.max(Some(how));
+        self.pace.turns();
+    }
+
+    /// Whether something is out that a machine which was cancelled may wait for.
+    pub(super) fn may_wait(&self, saving: bool) -> Result<(), Broken> {
+        let over = match self.cancelled {
+            None | Some(Cancel::Terminate) => true,
+            Some(Cancel::Keep) => saving,
+            Some(_) => false,
+        };
+        hold(over, "I11", || "cancelled, it waits".into())
+    }
+
+    /// How long the process has been there, and how many of its attempts came to nothing.
+    pub(super) fn pace(&self) -> (Duration, u32) {
+        (self.pace.age(self.now), self.pace.fruitless())
+    }
+
+    /// Whether this process was answered so.
+    pub(super) fn heard(&self, op: Op, status: StatusCode) -> bool {
+        self.heard.contains(&(op, status))
+    }
+
+    /// Whether all bytes of an upload are known to be there.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether something said that an upload is gone, in a way that is to be believed.
+    pub(super) fn misses_any(&self) -> bool {
+        self.births.misses_any()
+    }
+
+    /// A process was killed, and what it knew last may be lost. `noted`: how the upload ended is in the
+    /// checkpoint that stays.
+    pub(super) fn killed(&mut self, noted: bool) {
         for flight in self
             .flights
             .values()
@@ -158,7 +243,7 @@ impl Watch {
                 .or_default()
                 .unanswered = true;
         }
-        for known in self.uploads.values_mut() {
+        for known in self.uploads.values_mut().filter(|_| !noted) {
             known.refused = None;
         }
     }
@@ -181,7 +266,6 @@ impl Watch {
     /// An exchange begins.
     pub(super) fn begin(
         &mut self,
-        now: Duration,
         id: DutyId,
         request: &Request<Body>,
         terms: &Terms,
@@ -197,16 +281,20 @@ impl Watch {
                 format!("two exchanges of one upload: {id:?}, {other:?}")
             })?;
         }
-        if self.burst.0 == now {
-            self.burst.1 += 1;
-        } else {
-            self.burst = (now, 1);
-        }
-        // With answers that take no time at all a handful may follow each other.
-        let most = 16 + 8 * self.parts.len();
-        hold(self.burst.1 <= most, "I6", || {
-            "it spins: too many requests at once".into()
+        let allowed = match self.cancelled {
+            None => true,
+            Some(Cancel::Terminate) => matches!(terms.op, Op::Terminate | Op::Probe),
+            Some(_) => false,
+        };
+        hold(allowed, "I11", || {
+            format!("{:?} begins after {:?}", terms.op, self.cancelled)
         })?;
+        self.pace.begin(self.now, id.lane, terms.op)?;
+        if terms.op == Op::Create {
+            // Another lane may not have been told of yet.
+            let alone = self.parts.len() == 1;
+            self.births.begin(id.lane, alone)?;
+        }
 
         let framed = request.headers().contains_key(http::header::CONTENT_LENGTH);
         let bodied = [Method::POST, Method::PATCH].contains(request.method());
@@ -232,9 +320,11 @@ impl Watch {
         known.told_length |= told;
         let settled = !self.deferred || told || known.told_length;
         let carries = terms.op == Op::Append || terms.op == Op::Create && !body.is_empty();
+        let empty = terms.op == Op::Create && part.is_empty() && (told || !self.deferred);
         let flight = Flight {
-            completing: carries && settled && body.end == part.end,
+            completing: carries && settled && body.end == part.end || empty,
             expects: request.headers().contains_key(http::header::EXPECT),
+            tells: told,
             op: terms.op,
             tells_again,
             handed: None,
@@ -257,6 +347,10 @@ impl Watch {
         })?;
         hold(known.is_none_or(|known| !known.owes_probe), "I4", || {
             format!("it appends at {from} though nobody can know the offset")
+        })?;
+        let highest = known.map_or(0, |known| known.highest);
+        hold(from >= highest, "I5", || {
+            format!("it appends at {from} after {highest}, and says nothing of that")
         })
     }
 
@@ -318,21 +412,34 @@ impl Watch {
 
     /// The machine gave an exchange up.
     pub(super) fn stop(&mut self, id: DutyId) {
+        self.learnt = self.now;
         if let Some(flight) = self.flights.remove(&id) {
-            self.ended_unanswered(&flight);
+            self.pace.lost();
+            self.ended_unanswered(id.lane, &flight);
         }
     }
 
     /// The transport could not bring an answer.
     pub(super) fn failed(&mut self, id: DutyId, kind: FailureKind) {
-        if let Some(flight) = self.flights.remove(&id)
-            && kind != FailureKind::NotSent
-        {
-            self.ended_unanswered(&flight);
+        self.learnt = self.now;
+        if let Some(flight) = self.flights.remove(&id) {
+            self.pace.lost();
+            match kind {
+                FailureKind::NotSent => (),
+                FailureKind::Lost => self.ended_unanswered(id.lane, &flight),
+                _ => self.append_unanswered(&flight),
+            }
         }
     }
 
-    fn ended_unanswered(&mut self, flight: &Flight) {
+    fn ended_unanswered(&mut self, lane: u32, flight: &Flight) {
+        if flight.op == Op::Create {
+            self.births.ended(lane, None);
+        }
+        self.append_unanswered(flight);
+    }
+
+    fn append_unanswered(&mut self, flight: &Flight) {
         if flight.op == Op::Append {
             let known = self.uploads.entry(flight.target.clone()).or_default();
             known.owes_probe = true;
@@ -342,28 +449,45 @@ impl Watch {
 
     /// An answer comes. `made`: the upload that the request has made, by its path and query.
     pub(super) fn answered(&mut self, id: DutyId, response: &Response<Bytes>, made: Option<&str>) {
+        self.learnt = self.now;
         let Some(flight) = self.flights.remove(&id) else {
             return;
         };
         let status = response.status();
         let offset = number(response.headers(), "upload-offset");
         let length = self.part(id.lane).end - self.part(id.lane).start;
+        self.heard.push((flight.op, status));
+        self.pace.answered(self.now, id.lane, response);
+        self.births.answered(flight.op, &flight.target, response);
+        if flight.op == Op::Create {
+            self.births.ended(id.lane, Some(status));
+        }
+        self.acknowledged |= status.is_success()
+            && (flight.completing || flight.op == Op::Concatenate);
+        self.complete |= status.is_success() && (flight.completing || offset == Some(length));
         match flight.op {
             Op::Create if status.is_success() => {
                 let target = made.unwrap_or(&flight.target).to_owned();
                 let known = self.uploads.entry(target).or_default();
                 known.unanswered = false;
+                known.told_length |= flight.tells;
                 known.offset = if flight.body.is_empty() {
                     Some(0)
                 } else {
                     offset
                 };
+                known.highest = known.offset.unwrap_or(0);
+                self.pace.gains(false);
             }
             Op::Probe if status.is_success() => {
                 let known = self.uploads.entry(flight.target).or_default();
                 if let Some(offset) = offset {
                     known.offset = Some(offset);
                     known.owes_probe = false;
+                    if offset > known.highest {
+                        known.highest = offset;
+                        self.pace.gains(offset == length);
+                    }
                     let open =
                         self.deferred && number(response.headers(), "upload-length").is_none();
                     if offset < length || open {
@@ -371,7 +495,9 @@ impl Watch {
                     }
                 }
             }
-            Op::Append => self.append_answered(&flight, response, offset),
+            Op::Append => self.append_answered(&flight, response, offset, length),
+            // The end of what there was to do, or of a part of it.
+            Op::Concatenate | Op::Terminate if status.is_success() => self.pace.gains(true),
             _ => (),
         }
     }
@@ -381,6 +507,7 @@ impl Watch {
         flight: &Flight,
         response: &Response<Bytes>,
         offset: Option<u64>,
+        length: u64,
     ) {
         let status = response.status();
         let part = self
@@ -394,6 +521,10 @@ impl Watch {
             known.unanswered = false;
             let beyond = offset.is_some_and(|offset| offset + base > flight.body.end);
             known.owes_probe = offset.is_none() || beyond;
+            if let Some(offset) = offset.filter(|offset| *offset > known.highest) {
+                known.highest = offset;
+                self.pace.gains(offset == length);
+            }
             if flight.completing {
                 known.refused = None;
             }
@@ -431,8 +562,16 @@ impl Watch {
                     format!("{before} became {offset}")
                 })?;
             }
-            Event::Rewound { to, .. } => self.confirmed = *to,
+            Event::Rewound { to, .. } => {
+                self.confirmed = *to;
+                // Which of several parts it is, it does not say.
+                for known in self.uploads.values_mut() {
+                    known.highest = 0;
+                }
+            }
+            Event::Orphaned => self.births.orphaned(),
             Event::Recreating { gone } => {
+                self.births.anew(location::target(gone.as_uri()))?;
                 self.confirmed = 0;
                 self.recreated += 1;
                 let most = self.recreations * u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
@@ -441,11 +580,19 @@ impl Watch {
                 })?;
                 self.uploads.remove(location::target(gone.as_uri()));
             }
-            Event::Retrying { attempt, after, .. } if *attempt > 1 => {
-                // The last attempt before the policy's time is over may come sooner.
-                hold(*after >= self.base_wait / 2 || self.hurried, "I6", || {
+            Event::Retrying {
+                op, attempt, after, ..
+            } => {
+                // The last attempt before the policy's time is over may come sooner, and the first after
+                // a loss at once.
+                let due = *attempt <= 1 || self.hurried || *after >= self.base_wait / 2;
+                hold(due, "I6", || {
                     format!("attempt {attempt} comes after {after:?}")
                 })?;
+                // Which of several parts it is, it does not say.
+                if self.parts.len() == 1 {
+                    self.pace.retries(0, *op, self.learnt + *after);
+                }
             }
             _ => (),
         }
@@ -457,7 +604,12 @@ impl Watch {
         hold(self.flights.is_empty(), "I11", || {
             format!("still out: {:?}", self.flights)
         })?;
+        self.births.is_told()?;
         if let Ok(done) = result {
+            let said = done.completion == Completion::Acknowledged;
+            hold(!said || self.acknowledged, "R8", || {
+                "acknowledged, and nobody did".into()
+            })?;
             let target = location::target(done.url.as_uri());
             let refused = self.uploads.get(target).and_then(|known| known.refused);
             hold(refused.is_none(), "R8", || {

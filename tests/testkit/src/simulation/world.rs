@@ -71,10 +71,14 @@ pub(super) struct World<'a> {
     pub(super) ever: BTreeSet<Sort>,
     /// The statuses that something gave in the server's place, or the server itself for a reason.
     pub(super) statuses: BTreeSet<StatusCode>,
+    /// The uploads that somebody else has written to.
+    pub(super) strange: BTreeSet<Vec<u8>>,
     /// Something that is no tus server said that it is done, or gone.
     pub(super) misled: bool,
     pub(super) longest_wait: Duration,
     pub(super) incidents_left: u64,
+    /// How many attempts of this process may fail.
+    pub(super) attempts: u32,
     /// This process goes on however often something fails.
     pub(super) patient: bool,
     /// The clock has jumped in this process.
@@ -147,9 +151,11 @@ impl<'a> World<'a> {
             here: BTreeSet::new(),
             ever: BTreeSet::new(),
             statuses: BTreeSet::new(),
+            strange: BTreeSet::new(),
             misled: false,
             longest_wait: Duration::ZERO,
             incidents_left: plan.incidents,
+            attempts: u32::MAX,
             patient: true,
             jumped: false,
             killed: false,
@@ -255,11 +261,8 @@ impl<'a> World<'a> {
             };
             self.here.clear();
             self.jumped = false;
-            self.patient = task
-                .config
-                .retry
-                .attempts
-                .is_none_or(|attempts| attempts >= 100);
+            self.attempts = task.config.retry.attempts.unwrap_or(u32::MAX);
+            self.patient = self.attempts >= 100;
             if let Some(end) = self.run(&task)? {
                 self.check_end(&end)?;
                 return Ok(end);
@@ -296,9 +299,12 @@ impl<'a> World<'a> {
             if now.saturating_sub(back) < self.latest {
                 self.tally.count("clock goes back");
             }
-            return Tick(now.saturating_sub(back));
+            let told = now.saturating_sub(back);
+            self.watch.time(told);
+            return Tick(told);
         }
         self.latest = now;
+        self.watch.time(now);
         Tick(now)
     }
 
@@ -310,8 +316,8 @@ impl<'a> World<'a> {
         self.killed = false;
         self.cancelling = None;
         self.reports = !(self.plan.restless && self.choices.once_in(8));
-        self.watch.begin_process();
         self.latest = self.clock.now();
+        self.watch.begin_process(self.latest, task);
         self.tell(|world| {
             let from = world.saved.as_ref().map(|saved| format!(" from {saved:?}"));
             format!("process {}{}", world.process, from.unwrap_or_default())
@@ -321,6 +327,7 @@ impl<'a> World<'a> {
             twin: self.plan.careful.then(|| self.subject.begin(task)),
         };
         let mut asked = None;
+        let mut ending = self.plan.kind == super::Kind::Parts;
         let mut doomed = Vec::new();
         let mut stroke = self.stroke();
         let mut steps = match stroke {
@@ -350,6 +357,9 @@ impl<'a> World<'a> {
                     doomed = urls(pair.machine.checkpoint());
                 }
                 asked = asked.max(Some(how));
+                // It may be at its end, and knows or notes that.
+                ending |= self.saving.is_some() || self.watch.is_complete();
+                self.watch.cancelled(how);
                 self.cancel(&mut pair, how);
             }
             steps -= 1;
@@ -367,10 +377,14 @@ impl<'a> World<'a> {
                 Output::Stop(id) => self.watch.stop(id),
                 Output::Event(event) => self.watch.event(&event)?,
                 Output::Done(result) => {
+                    hold(asked.is_none() || ending || result.is_err(), "I11", || {
+                        "cancelled, it goes on to a success".into()
+                    })?;
                     return self.finish(&mut pair, result, asked, &doomed);
                 }
                 Output::Wait(until) => {
                     outputs = 0;
+                    self.watch.may_wait(self.saving.is_some())?;
                     self.wait(&mut pair, until)?;
                 }
             }
@@ -389,12 +403,13 @@ impl<'a> World<'a> {
     fn kill(&mut self, pair: &Pair) -> Result<(), Broken> {
         self.tally.count("user kills");
         self.tell(|_| "killed".into());
-        self.watch.killed();
         // An application may keep what there is to keep by itself, at any step (I9).
-        let own = self.plan.restless && self.choices.once_in(3);
+        let own = self.choices.once_in(if self.plan.restless { 3 } else { 2 });
         if own && let Some(checkpoint) = pair.machine.checkpoint() {
             self.saved = Some(reread(&checkpoint)?);
         }
+        let noted = |saved: &Checkpoint| saved.to_text().contains("\nending refused ");
+        self.watch.killed(self.saved.as_ref().is_some_and(noted));
         Ok(())
     }
 
@@ -487,6 +502,7 @@ impl<'a> World<'a> {
 
     /// The machine is told something.
     fn hear(&mut self, pair: &mut Pair, input: Input, made: Option<&str>) {
+        let now = self.tick();
         match &input {
             Input::Answer(id, answer) => {
                 self.saving.take_if(|saving| saving == id);
@@ -502,12 +518,16 @@ impl<'a> World<'a> {
             Input::Sent(id, bytes) => self.watch.sent(*id, *bytes),
             _ => (),
         }
-        self.handle(pair, input);
+        self.handle_at(pair, now, input);
     }
 
     fn handle(&mut self, pair: &mut Pair, input: Input) {
-        self.tell(|_| format!("{input:?}"));
         let now = self.tick();
+        self.handle_at(pair, now, input);
+    }
+
+    fn handle_at(&mut self, pair: &mut Pair, now: Tick, input: Input) {
+        self.tell(|_| format!("{input:?}"));
         if let Some(twin) = &mut pair.twin {
             twin.handle(now, copy_of(&input));
         }
@@ -521,7 +541,7 @@ impl<'a> World<'a> {
                 let waits = self.saving.is_some_and(|saving| saving.lane == id.lane)
                     && terms.op != Op::Terminate;
                 hold(!waits, "I9", || "it sends what may be forgotten".into())?;
-                self.watch.begin(self.clock.now(), id, &request, &terms)?;
+                self.watch.begin(id, &request, &terms)?;
                 return self.exchange(id, request, &terms);
             }
             Duty::Save(checkpoint) => {
