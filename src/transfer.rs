@@ -112,6 +112,8 @@ struct Owed {
     failed: Option<(Cause, Option<Duration>)>,
     /// It is none if there are new bytes.
     unless_new: bool,
+    /// New bytes show that its length was taken, too.
+    tells: bool,
     /// The next append is smaller than this one.
     smaller: Option<u64>,
     /// The next append is smaller than this one, or it is the end.

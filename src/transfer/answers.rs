@@ -267,7 +267,7 @@ impl Transfer {
             resource.probed = true;
         }
         let owed = std::mem::take(&mut self.owed);
-        if owed.unless_new && confirmed.gained > 0 && self.told == Told::Perhaps {
+        if owed.tells && confirmed.gained > 0 && self.told == Told::Perhaps {
             self.told = Told::Yes;
         }
         if self.is_whole(offset) {
@@ -329,11 +329,15 @@ impl Transfer {
         }
         self.note_expiry(line, headers);
         let offset = response::offset(headers);
-        if self.tells_length() {
-            // Who gives no offset may be no tus server: the bytes that came with it will show.
-            self.told = match offset {
-                None if !flight.body.is_empty() => Told::Perhaps,
-                _ => Told::Yes,
+        let tells = self.tells_length();
+        if tells {
+            // Who gives no offset may be no tus server: the bytes that came with the length will show,
+            // and where there were none, that it says so again.
+            let again = flight.body.is_empty() && self.told == Told::Perhaps;
+            self.told = if offset.is_some() || again {
+                Told::Yes
+            } else {
+                Told::Perhaps
             };
         }
         let Some(offset) = offset else {
@@ -344,6 +348,7 @@ impl Transfer {
             self.owed = Owed {
                 failed: Some((Cause::NoOffset { status }, retry_after)),
                 unless_new: true,
+                tells,
                 ..Owed::default()
             };
             return Phase::Ready(Step::Probe);

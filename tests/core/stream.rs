@@ -408,6 +408,12 @@ fn a_success_that_took_nothing_settles_no_length() {
     assert_eq!(told.checkpoint().length(), None);
     let again = told.finds(8).waits().appends(8..13);
     again.with("upload-length", "13").confirms(13).succeeds();
+    // Of an empty request no byte shows it: it is sent again, and believed then.
+    let told = on_a_boundary().answers(200, &[]).finds(8).waits();
+    let again = told.appends(8..8).with("upload-length", "8");
+    again.answers(200, &[]).finds(8).succeeds();
+    let known = on_a_boundary().answers(200, &[]).finds_of(8, 8);
+    assert_eq!(known.succeeds().completion, Completion::Acknowledged);
 }
 
 impl Scenario<Upload> {
