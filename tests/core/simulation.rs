@@ -2,11 +2,16 @@
 //! and that the simulation finds a machine that breaks one.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
-use tus_proto::{Answer, Checkpoint, Duty, DutyId, Input, Machine, Op, Output, Tick, Uploaded};
-use tus_testkit::simulation::{self, Choices, Failed, Own, Sort, Subject, Tally, Task};
+use tus_proto::{
+    Answer, Checkpoint, Duty, DutyId, Event, Failure, FailureKind, Input, Machine, Op, Output,
+    Tick, Uploaded,
+};
+use tus_testkit::simulation::{self, Choices, Failed, Kind, Own, Sort, Subject, Tally, Task};
 
 #[test]
 fn every_rule_holds_whatever_happens() {
@@ -22,11 +27,25 @@ fn every_rule_holds_whatever_happens() {
     for sort in Sort::ALL {
         assert!(all.of(sort.name()) > 0, "{sort:?} was never taken\n{all}");
     }
+    for kind in Kind::ALL {
+        assert!(all.of(kind.name()) > 0, "{kind:?} was never taken\n{all}");
+    }
     for what in [
-        "ends in success",
-        "user kills",
+        "answer to nobody",
+        "buffered request was carried out",
         "bytes are garbled",
+        "checkpoint is not saved",
+        "clock goes back",
         "clock jumps",
+        "ends deleted",
+        "ends in an error",
+        "ends in success",
+        "ghost's rest was written",
+        "user cancels",
+        "user cancels at once",
+        "user is asked for credentials",
+        "user kills",
+        "user terminates",
     ] {
         assert!(all.of(what) > 0, "{what}: never\n{all}");
     }
@@ -57,6 +76,58 @@ enum Wrong {
     SkipsHead,
     /// It sends the caller's headers wherever it goes.
     TellsEveryone,
+    /// It does not hear a cancel.
+    IgnoresCancel,
+    /// It takes a server that is busy for one that refuses.
+    GivesUp,
+    /// It makes an upload anew after a 500.
+    MakesAnew,
+    /// It does not say that bytes were lost.
+    HidesRewinds,
+    /// It does not say that it may have left an upload behind.
+    HidesOrphans,
+    /// It does not wait between attempts.
+    DoesNotWait,
+    /// It tries more often than it may.
+    TriesForEver,
+    /// It takes a refusal of the last byte for a lost connection.
+    ForgetsRefusals,
+    /// It does not tell how long a stream was.
+    EndsWithoutLength,
+    /// It leaves exchanges out that it has given up.
+    DoesNotStop,
+    /// It leaves a checkpoint behind.
+    KeepsCheckpoint,
+    /// It says something after its end.
+    TalksOn,
+    /// It is not the same twice.
+    Varies,
+    /// It panics at a 409.
+    Panics,
+}
+
+impl Wrong {
+    /// All of them, with the rules that each breaks.
+    const ALL: [(Self, &[&str]); 17] = [
+        // Where the part was of the last request, nothing is sent after it.
+        (Self::TakesPartForWhole, &["I4", "I1"]),
+        (Self::SkipsHead, &["I4"]),
+        (Self::TellsEveryone, &["I7"]),
+        (Self::IgnoresCancel, &["I11"]),
+        (Self::GivesUp, &["I1"]),
+        (Self::MakesAnew, &["I1"]),
+        (Self::HidesRewinds, &["I5"]),
+        (Self::HidesOrphans, &["I1"]),
+        (Self::DoesNotWait, &["I6"]),
+        (Self::TriesForEver, &["I6"]),
+        (Self::ForgetsRefusals, &["R8"]),
+        (Self::EndsWithoutLength, &["I1"]),
+        (Self::DoesNotStop, &["I3", "I11"]),
+        (Self::KeepsCheckpoint, &["I9"]),
+        (Self::TalksOn, &["I2"]),
+        (Self::Varies, &["I8"]),
+        (Self::Panics, &["I10"]),
+    ];
 }
 
 /// The crate's machine with something wrong between it and its driver.
@@ -68,6 +139,20 @@ struct Faulty {
     /// What the next question for an offset is answered, without asking.
     assumed: Option<u64>,
     now: Tick,
+    /// How far it is ahead of its time.
+    ahead: Duration,
+    ended: bool,
+    /// Not the same for its twin.
+    number: u64,
+}
+
+/// How many there were.
+static FAULTY: AtomicU64 = AtomicU64::new(0);
+
+fn with_status(status: StatusCode) -> Answer {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    Answer::Response(response)
 }
 
 fn found_at(offset: u64) -> Response<Bytes> {
@@ -78,17 +163,23 @@ fn found_at(offset: u64) -> Response<Bytes> {
     response
 }
 
-impl Machine for Faulty {
-    type Success = Uploaded;
-
-    fn poll(&mut self, now: Tick) -> Output<Uploaded> {
-        self.now = self.now.max(now);
-        loop {
-            let mut output = self.inner.poll(now);
-            if let Output::Begin(id, Duty::Exchange(request, terms)) = &mut output {
-                if self.wrong == Wrong::TellsEveryone {
-                    let secret = HeaderValue::from_static("sesame");
-                    request.headers_mut().insert("x-key", secret);
+impl Faulty {
+    /// What goes out, and whether it does.
+    fn spoil_output(&mut self, output: &mut Output<Uploaded>) -> bool {
+        match output {
+            Output::Begin(id, Duty::Exchange(request, terms)) => {
+                let headers = request.headers_mut();
+                match self.wrong {
+                    Wrong::TellsEveryone => {
+                        headers.insert("x-key", HeaderValue::from_static("sesame"));
+                    }
+                    Wrong::EndsWithoutLength if terms.op == Op::Append => {
+                        headers.remove("upload-length");
+                    }
+                    Wrong::Varies => {
+                        headers.insert("x-number", self.number.into());
+                    }
+                    _ => (),
                 }
                 if terms.op == Op::Append {
                     let from = request.headers()["upload-offset"].to_str().unwrap();
@@ -102,27 +193,91 @@ impl Machine for Faulty {
                 {
                     let answer = Answer::Response(found_at(offset));
                     self.inner.handle(self.now, Input::Answer(*id, answer));
-                    continue;
+                    return false;
                 }
+                true
             }
-            return output;
+            Output::Begin(id, Duty::Save(None)) if self.wrong == Wrong::KeepsCheckpoint => {
+                self.inner
+                    .handle(self.now, Input::Answer(*id, Answer::Saved));
+                false
+            }
+            Output::Stop(_) => self.wrong != Wrong::DoesNotStop,
+            Output::Event(Event::Rewound { .. }) => self.wrong != Wrong::HidesRewinds,
+            Output::Event(Event::Orphaned) => self.wrong != Wrong::HidesOrphans,
+            Output::Wait(Some(until)) if self.wrong == Wrong::DoesNotWait => {
+                let nothing_is_out = self.appends.is_empty();
+                if nothing_is_out && self.now + self.ahead < *until {
+                    self.ahead = *until - self.now;
+                    return false;
+                }
+                true
+            }
+            Output::Wait(None) if self.wrong == Wrong::TalksOn && self.ended => {
+                *output = Output::Event(Event::Orphaned);
+                true
+            }
+            Output::Done(_) => {
+                self.ended = true;
+                true
+            }
+            _ => true,
+        }
+    }
+
+    fn spoil_answer(&mut self, id: DutyId, answer: &mut Answer) {
+        let append = self.appends.remove(&id);
+        let Answer::Response(response) = answer else {
+            return;
+        };
+        let status = response.status();
+        match (self.wrong, append) {
+            (Wrong::TakesPartForWhole, Some((_, to))) if status.is_success() => {
+                response.headers_mut().insert("upload-offset", to.into());
+            }
+            (Wrong::SkipsHead, Some((from, _))) if status == StatusCode::CONFLICT => {
+                self.assumed = Some(from);
+            }
+            (Wrong::GivesUp, _) if status == StatusCode::SERVICE_UNAVAILABLE => {
+                *answer = with_status(StatusCode::NOT_IMPLEMENTED);
+            }
+            (Wrong::MakesAnew, _) if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                *answer = with_status(StatusCode::GONE);
+            }
+            (Wrong::ForgetsRefusals, Some(_)) if status == StatusCode::UNPROCESSABLE_ENTITY => {
+                *answer = Answer::Failed(Failure::new(FailureKind::Lost, "so it thinks"));
+            }
+            (Wrong::Panics, _) if status == StatusCode::CONFLICT => {
+                // Without the words of the hook.
+                std::panic::resume_unwind(Box::new("a 409"))
+            }
+            _ => (),
+        }
+    }
+}
+
+impl Machine for Faulty {
+    type Success = Uploaded;
+
+    fn poll(&mut self, now: Tick) -> Output<Uploaded> {
+        self.now = self.now.max(now);
+        loop {
+            let mut output = self.inner.poll(self.now + self.ahead);
+            if self.spoil_output(&mut output) {
+                return output;
+            }
         }
     }
 
     fn handle(&mut self, now: Tick, mut input: Input) {
         self.now = self.now.max(now);
-        if let Input::Answer(id, Answer::Response(response)) = &mut input
-            && let Some((from, to)) = self.appends.remove(id)
-        {
-            let status = response.status();
-            if self.wrong == Wrong::TakesPartForWhole && status.is_success() {
-                response.headers_mut().insert("upload-offset", to.into());
-            }
-            if self.wrong == Wrong::SkipsHead && status == StatusCode::CONFLICT {
-                self.assumed = Some(from);
-            }
+        if self.wrong == Wrong::IgnoresCancel && matches!(input, Input::Cancel(_)) {
+            return;
         }
-        self.inner.handle(now, input);
+        if let Input::Answer(id, answer) = &mut input {
+            self.spoil_answer(*id, answer);
+        }
+        self.inner.handle(self.now + self.ahead, input);
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {
@@ -132,19 +287,26 @@ impl Machine for Faulty {
 
 impl Subject for Wrong {
     fn begin(&self, task: &Task) -> Box<dyn Machine<Success = Uploaded>> {
+        let mut task = task.clone();
+        if *self == Self::TriesForEver {
+            task.config.retry.attempts = Some(100);
+        }
         Box::new(Faulty {
             inner: task.machine(),
             wrong: *self,
             appends: BTreeMap::new(),
             assumed: None,
             now: Tick::default(),
+            ahead: Duration::ZERO,
+            ended: false,
+            number: FAULTY.fetch_add(1, Ordering::Relaxed),
         })
     }
 }
 
 /// The first seed at which it is caught.
 fn caught(wrong: Wrong) -> (u64, Box<Failed>) {
-    let mut seeds = 0..1_000;
+    let mut seeds = 0..3_000;
     let first = seeds.find_map(|seed| {
         let run = simulation::run_with(Choices::seeded(seed), &wrong);
         run.err().map(|failed| (seed, failed))
@@ -154,17 +316,15 @@ fn caught(wrong: Wrong) -> (u64, Box<Failed>) {
 
 #[test]
 fn what_is_wrong_is_caught_by_the_rule_that_it_breaks() {
-    for (wrong, rules) in [
-        // Where the part was of the last request, nothing is sent after it.
-        (Wrong::TakesPartForWhole, &["I4", "I1"][..]),
-        (Wrong::SkipsHead, &["I4"]),
-        (Wrong::TellsEveryone, &["I7"]),
-    ] {
+    for (wrong, rules) in Wrong::ALL {
         let (seed, failed) = caught(wrong);
         println!("{wrong:?}: seed {seed}, {}: {}", failed.rule, failed.what);
         let rule = failed.rule.as_str();
-        assert!(rules.contains(&rule), "seed {seed}: {failed}");
+        assert!(rules.contains(&rule), "{wrong:?}, seed {seed}: {failed}");
         assert!(!failed.transcript.is_empty());
+        if wrong == Wrong::Varies {
+            continue;
+        }
         // It fails again, and in a simpler run.
         let again = simulation::run_with(Choices::scripted(failed.script.clone()), &wrong);
         assert_eq!(again.unwrap_err().what, failed.what);

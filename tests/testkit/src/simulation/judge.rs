@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 use tus_proto::{Cancel, Error, Foreign, Limit, Op, UploadUrl, Uploaded};
 
-use super::{Kind, Sort};
 use super::pace::passing;
 use super::watch::{Broken, hold};
 use super::world::World;
+use super::{Kind, Sort};
 use crate::{Location, Quirk, Upload, location};
 
 /// How an upload ended, over all its processes.

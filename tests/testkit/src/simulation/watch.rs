@@ -12,11 +12,11 @@ use tus_proto::{
     Terms, Uploaded,
 };
 
+use super::Task;
 use super::births::Births;
 use super::incident::DISPLACED;
 use super::pace::Pace;
 use super::plan::{BASIC, Kind, Plan, SECRETS};
-use super::Task;
 use crate::location;
 
 /// A rule that was broken, and how.
@@ -462,8 +462,8 @@ impl Watch {
         if flight.op == Op::Create {
             self.births.ended(id.lane, Some(status));
         }
-        self.acknowledged |= status.is_success()
-            && (flight.completing || flight.op == Op::Concatenate);
+        self.acknowledged |=
+            status.is_success() && (flight.completing || flight.op == Op::Concatenate);
         self.complete |= status.is_success() && (flight.completing || offset == Some(length));
         match flight.op {
             Op::Create if status.is_success() => {
