@@ -1,5 +1,6 @@
 //! Every schedule of incidents in small worlds: `exhaust DEPTH [KIND...]`; all kinds of uploads, where none
 //! is named. Sources of up to 4 bytes go in requests of up to 2, over servers with different locks and words.
+//! To a depth of 1 all runs are [careful](Plan::careful).
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
                 plan.config.request_size = Some(2);
                 plan.alphabet = Sort::ALL.into();
                 plan.incidents = depth;
+                plan.careful = depth <= 1;
                 match simulation::every(&plan, &Own, |life| all.add(&life.tally)) {
                     Ok(runs) => of_kind += runs,
                     Err(failed) => {

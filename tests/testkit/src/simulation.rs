@@ -5,15 +5,19 @@
 //! again. All that is open in it is a [choice](Choices), so that a seed decides everything, a fuzzer's
 //! bytes do too, and a run that failed can be had again and made smaller.
 //!
-//! While it goes on, and at its end, the rules of a correct client are checked: the server ends with
-//! exactly the source's bytes, or the caller gets an error for which there was a reason (I1); one end, and
-//! nothing after it (I2); one exchange at a time for an upload (I3); no append before the offset was learnt
-//! from the server (I4); confirmed bytes do not become fewer in silence (I5); requests, retries,
-//! recreations, polls and waits have bounds (I6); no secret goes to a foreign origin, or is shown (I7, S1 to
-//! S3); the same inputs have the same outputs (I8); a checkpoint is read as it was written, and whatever
-//! step it is of, its upload can be gone on with (I9); nothing panics (I10); after a cancel nothing is out
-//! (I11); no bytes are sent again that the server had confirmed (I12, by I4 and I5); no success after a
-//! refusal (R8).
+//! While it goes on, and at its end, the rules of a correct client are checked, by what the server and the
+//! line have said, not by what the client says of it: the server ends with exactly the source's bytes, and
+//! knows that they are all, or the caller gets an error for which there was a reason; no second upload is
+//! made where the first may be there, unless that is told (I1); one end, and nothing after it (I2); one
+//! exchange at a time for an upload (I3); no append before the offset was learnt from the server (I4), nor
+//! below what it had confirmed without a word (I5), so that no bytes go twice but those that were out when
+//! something failed (I12); failed attempts, waits, what `Retry-After` asks for, recreations and polls are
+//! kept to their bounds, and nothing spins (I6); no secret goes to a foreign origin (I7, S1, S2, S7); a
+//! checkpoint is read as it was written, and whatever step it is of, its upload can be gone on with (I9);
+//! nothing panics (I10); after a cancel nothing begins but a deletion, and at the end nothing is out (I11);
+//! no success after a refusal, and none that is called acknowledged if nobody did (R8). In
+//! [careful](Plan::careful) runs the same inputs have the same outputs (I8), and nothing that is shown holds
+//! a secret (S3).
 //!
 //! ```
 //! use tus_testkit::simulation::{self, Choices};
@@ -104,6 +108,9 @@ fn boxed<M: Machine<Success = Uploaded>>(
 }
 
 /// What is put to the test.
+///
+/// To see that a mistake is caught, wrap [`Task::machine`] in a machine that makes it: one that changes
+/// what goes to its driver, or what comes from it.
 pub trait Subject {
     /// A process begins.
     fn begin(&self, task: &Task) -> Box<dyn Machine<Success = Uploaded>>;
@@ -139,8 +146,10 @@ pub struct Failed {
     pub rule: String,
     /// How it was broken.
     pub what: String,
-    /// All that was chosen until then: a [script](Choices::scripted) of it fails again.
+    /// All that was chosen until then: a [script](Choices::scripted) of it fails again, over the same plan.
     pub script: Vec<u64>,
+    /// What the run was of; `None` where the script begins with the plan's own choices.
+    pub plan: Option<Plan>,
     /// What was said and done.
     pub transcript: Vec<String>,
 }
@@ -173,7 +182,7 @@ pub fn run(choices: Choices) -> Result<Life, Box<Failed>> {
 /// Where a rule was broken.
 pub fn run_with(mut choices: Choices, subject: &dyn Subject) -> Result<Life, Box<Failed>> {
     let plan = Plan::draw(&mut choices);
-    run_plan(&plan, choices, subject)
+    run_aloud(&plan, choices, subject)
 }
 
 /// One run of this plan, in which the choices decide what happens.
@@ -182,11 +191,31 @@ pub fn run_with(mut choices: Choices, subject: &dyn Subject) -> Result<Life, Box
 ///
 /// Where a rule was broken.
 pub fn run_plan(plan: &Plan, choices: Choices, subject: &dyn Subject) -> Result<Life, Box<Failed>> {
-    attempt(plan, choices.clone(), subject, false).map_err(|failed| {
-        // Once more, to be told of.
-        let told = attempt(plan, choices, subject, true);
-        told.err().unwrap_or(failed)
+    run_aloud(plan, choices, subject).map_err(|mut failed| {
+        failed.plan = Some(plan.clone());
+        failed
     })
+}
+
+/// A run of which all is told if it fails.
+fn run_aloud(plan: &Plan, choices: Choices, subject: &dyn Subject) -> Result<Life, Box<Failed>> {
+    let failed = match attempt(plan, choices.clone(), subject, false) {
+        Ok(life) => return Ok(life),
+        Err(failed) => failed,
+    };
+    match attempt(plan, choices, subject, true) {
+        Err(told) if told.what == failed.what => Err(told),
+        Err(told) => Err(Box::new(Failed {
+            rule: "I8".into(),
+            what: format!("{}; and once more: {}", failed.what, told.what),
+            ..*told
+        })),
+        Ok(_) => Err(Box::new(Failed {
+            rule: "I8".into(),
+            what: format!("{}; and once more, nothing", failed.what),
+            ..*failed
+        })),
+    }
 }
 
 /// Every run of this plan, each with other choices, in order; gives how many there were. The plan must
@@ -250,6 +279,7 @@ fn attempt(
         rule,
         what,
         script,
+        plan: None,
         transcript,
     }))
 }
@@ -272,7 +302,12 @@ pub fn shrink(failed: &Failed, subject: &dyn Subject) -> Failed {
             return false;
         }
         left -= 1;
-        match run_with(Choices::scripted(script), subject) {
+        let choices = Choices::scripted(script);
+        let run = match &best.plan {
+            Some(plan) => run_plan(plan, choices, subject),
+            None => run_with(choices, subject),
+        };
+        match run {
             Err(simpler) if simpler.rule == best.rule && is_simpler(&simpler, best) => {
                 *best = *simpler;
                 true

@@ -146,8 +146,9 @@ pub enum Sort {
 }
 
 /// What a proxy may say, or a login page: with a status of 400 that it was displaced.
-const STATUSES: [u16; 19] = [
+const STATUSES: [u16; 25] = [
     503, 500, 502, 504, 429, 423, 409, 404, 410, 403, 401, 200, 204, 408, 425, 499, 520, 400, 421,
+    413, 412, 417, 405, 501, 507,
 ];
 /// What tusd says with a 400 to a request that another one has ended.
 pub(super) const DISPLACED: &[u8] =

@@ -178,7 +178,7 @@ impl World<'_> {
                 let length = self.source.len() as u64;
                 let right = |upload: &Upload| {
                     let same = upload.content() == self.source.as_ref();
-                    upload.is_complete() && (same || strange(upload))
+                    strange(upload) || upload.is_complete() && same
                 };
                 // A deletion that an earlier process gave up may have come since.
                 let deleted = found.is_none() && self.asked_to_delete;

@@ -161,12 +161,13 @@ pub struct Plan {
     /// source comes in pieces, and everything takes its time. Without this nothing is chosen but what
     /// happens to exchanges.
     pub restless: bool,
-    /// How much of what the machines say is compared with a twin, and searched for secrets.
+    /// Whether all that the machine says is compared with a twin (I8), and searched for secrets (S3).
     pub careful: bool,
 }
 
 impl Plan {
-    /// A run in which nothing goes wrong, of so many bytes.
+    /// A run in which nothing goes wrong, of so many bytes. The endpoint's password and a header of the
+    /// caller's are secrets that are watched.
     #[must_use]
     pub fn calm(kind: Kind, length: u64) -> Self {
         let mut config = Config::default();
@@ -182,9 +183,10 @@ impl Plan {
         if kind != Kind::Plain && kind != Kind::Given {
             config.server = Some(offered(kind == Kind::FirstBytes));
         }
+        config.headers.insert("x-key", secret());
         Self {
             kind,
-            endpoint: "http://example.org/files/".into(),
+            endpoint: "http://me:pa55word@example.org/files/".into(),
             lengths: vec![length],
             content: 0,
             server: Options::default(),
@@ -260,11 +262,8 @@ impl Plan {
     fn configure(&mut self, choices: &mut Choices, big: bool) {
         let kind = self.kind;
         let config = &mut self.config;
-        let mut secret = HeaderValue::from_static("Bearer sesame");
-        secret.set_sensitive(true);
-        config.headers.insert("x-key", secret.clone());
         if choices.once_in(2) {
-            config.headers.insert("authorization", secret);
+            config.headers.insert("authorization", secret());
         }
         let elsewhere = ["http://elsewhere.example", "http://example.org:8081"];
         let elsewhere = elsewhere.map(|url| Origin::of(&http::Uri::from_static(url)));
@@ -354,6 +353,13 @@ impl Plan {
     pub fn told_length(&self) -> Option<u64> {
         (!self.kind.is_deferred()).then(|| self.lengths.iter().sum())
     }
+}
+
+/// What no foreign origin may be told.
+fn secret() -> HeaderValue {
+    let mut secret = HeaderValue::from_static("Bearer sesame");
+    secret.set_sensitive(true);
+    secret
 }
 
 /// A server with every extension.

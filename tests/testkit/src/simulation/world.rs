@@ -180,7 +180,11 @@ impl<'a> World<'a> {
                 server,
                 ..
             } = &world.plan;
-            format!("{kind:?} {lengths:?} to {endpoint} {:?}", server.quirks)
+            let config = &world.plan.config;
+            format!(
+                "{kind:?} {lengths:?} to {endpoint} {:?} {config:?}",
+                server.quirks
+            )
         });
         world
     }
@@ -549,6 +553,9 @@ impl<'a> World<'a> {
                 hold(other.is_none(), "I9", || "two saves at once".into())?;
                 self.save(checkpoint.as_ref())?
             }
+            Duty::Digest { .. } | Duty::Read { .. } if self.source_fails() => {
+                Answer::Failed(Failure::new(FailureKind::Source, "by design"))
+            }
             Duty::Digest { algorithm, range } => self.digest_answer(&algorithm, &range)?,
             Duty::Read { keep, upto } => self.read(keep, upto)?,
             Duty::Authorize { uri, .. } => {
@@ -568,6 +575,16 @@ impl<'a> World<'a> {
             Coming::Input(self.process, Input::Answer(id, answer), None),
         );
         Ok(())
+    }
+
+    /// Whether the source cannot be read now.
+    fn source_fails(&mut self) -> bool {
+        let may = self.incidents_left > 0 && self.plan.alphabet.contains(&Sort::SourceFails);
+        let fails = self.plan.restless && may && self.choices.once_in(60);
+        if fails {
+            self.happened(Sort::SourceFails);
+        }
+        fails
     }
 
     /// A little time.
