@@ -550,16 +550,19 @@ impl Story for Transfer {
             }
             Err(next) => return next,
         };
-        if step == Step::Probe && verdict != Verdict::Success {
+        if step == Step::Probe
+            && verdict != Verdict::Success
+            && let Some(error) = self.owed.end.take()
+        {
             // One HEAD is enough for a doubt.
-            if let Some(error) = self.owed.end.take() {
-                return Phase::failure(*error);
-            }
-            if let Some(resource) = &mut self.resource
-                && verdict != Verdict::Missing
-            {
-                resource.absence = Absence::default();
-            }
+            return Phase::failure(*error);
+        }
+        if step == Step::Probe
+            && verdict != Verdict::Missing
+            && let Some(resource) = &mut self.resource
+        {
+            // Only those in a row are evidence.
+            resource.absence = Absence::default();
         }
         self.decide(line, step, verdict, &flight, &answer)
     }
