@@ -184,11 +184,9 @@ impl Joining {
                 }
                 let offset = response::offset(answer.headers());
                 let short = offset.is_some_and(|offset| offset < self.length);
+                // Before the parts were complete, it cannot have been.
                 let look = self.early || short;
-                Phase::success(match offset {
-                    Some(offset) if self.early && offset == self.length => Joined::Whole(url),
-                    _ => Joined::At { url, look },
-                })
+                Phase::success(Joined::At { url, look })
             }
             Err(misread) => {
                 let mut place = self.place(line, Step::Join);

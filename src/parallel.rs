@@ -251,7 +251,7 @@ impl Parallel {
             // What refused a part's last byte said more than the whole does (R8).
             Some(_) if stands => (Stage::Send, Phase::Over(None)),
             Some(_) => (Stage::Join, Phase::Ready(joining::Step::Glance)),
-            None if early && !pieces.joining => (Stage::Create, Phase::Over(None)),
+            None if early && !stands && !pieces.joining => (Stage::Create, Phase::Over(None)),
             None => (Stage::Send, Phase::Over(None)),
         };
         let observed = joining.whole.is_some();

@@ -314,8 +314,33 @@ fn parts_that_are_complete_at_their_creation_are_joined_as_ever() {
 #[test]
 fn a_whole_may_be_complete_by_the_answer_that_names_it() {
     let whole = [("location", WHOLE), ("upload-offset", "10")];
-    early().answers(0, 201, &whole).succeeds();
     asked().answers(0, 201, &whole).succeeds();
+}
+
+// It was asked for before a byte was sent: whatever it has, it is not the source's.
+#[test]
+fn a_whole_asked_for_early_is_not_complete_before_its_parts() {
+    let whole = [("location", WHOLE), ("upload-offset", "10")];
+    let story = early().answers(0, 201, &whole).out(&[1, 2]);
+    let story = story.appends(1, 0..5, 0).appends(2, 5..10, 0);
+    story.send(&[5, 5]).looks().finds(0, 10).succeeds();
+}
+
+// R8: the server checks a part when it is complete, and did not want this one.
+#[test]
+fn a_whole_is_not_asked_for_early_while_the_refusal_of_a_part_stands() {
+    let story = Several::created_with(&[5, 5], |config| offers(config, &["concatenation"]));
+    let story = story.sent(1, 5).answers_with(1, 422, &[], "wrong");
+    let kept = story.checkpoint();
+    assert!(kept.to_text().contains("ending refused 422 wrong\n"));
+    assert!(kept.to_text().contains("joining no\n"));
+    let story = Several::resume_with(&kept, unfinished);
+    let error = story.finds(1, 5).error();
+    assert!(
+        matches!(&error, Error::Unfinished { status, .. } if *status == 422),
+        "{error:?}"
+    );
+    assert!(error.resumable());
 }
 
 #[test]
