@@ -243,7 +243,7 @@ pub(crate) struct Lane<S: Story> {
     phase: Phase<S::Step, S::Success>,
     /// The checkpoint that the driver keeps, or was last given to keep.
     saved: Option<Checkpoint>,
-    /// It could not be saved, so nobody knows what is kept.
+    /// It could not be saved, or is not yet, so nobody knows what is kept.
     unsaved: bool,
     cancel: Option<Cancel>,
 }
@@ -426,11 +426,11 @@ impl<S: Story> Lane<S> {
             }
             Phase::Saving(saving, then) if saving == id => {
                 if matches!(answer, Answer::Saved) {
+                    self.unsaved = false;
                     self.turn(*then);
                 } else {
                     let failure = failure(answer);
                     self.line.event(Event::CheckpointFailed { failure });
-                    self.unsaved = true;
                     self.phase = *then;
                 }
             }
@@ -456,7 +456,7 @@ impl<S: Story> Lane<S> {
             self.phase = next;
         } else {
             self.saved.clone_from(&wanted);
-            self.unsaved = false;
+            self.unsaved = true;
             let id = self.line.begin(Duty::Save(wanted));
             self.phase = Phase::Saving(id, Box::new(next));
         }

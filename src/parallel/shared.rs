@@ -22,7 +22,7 @@ const MOST_URLS: usize = 512 * 1024;
 pub(super) struct Saving {
     /// The checkpoint that the driver keeps, or was last given to keep.
     kept: Option<Checkpoint>,
-    /// It could not be saved, so nobody knows what is kept.
+    /// It could not be saved, or is not yet, so nobody knows what is kept.
     unsaved: bool,
     /// It may not be what is true any more.
     pub(super) changed: bool,
@@ -148,7 +148,7 @@ impl Parallel {
             return true;
         }
         saving.kept.clone_from(&wanted);
-        saving.unsaved = false;
+        saving.unsaved = true;
         let id = self.whole.line_mut().next_id();
         self.saving.out = Some((id, waiting));
         self.said.push_back(Output::Begin(id, Duty::Save(wanted)));
@@ -167,10 +167,11 @@ impl Parallel {
     }
 
     fn saved(&mut self, waiting: Vec<DutyId>, answer: Answer) {
-        if !matches!(answer, Answer::Saved) {
+        if matches!(answer, Answer::Saved) {
+            self.saving.unsaved = false;
+        } else {
             let failure = failure(answer);
             self.tell(Event::CheckpointFailed { failure });
-            self.saving.unsaved = true;
         }
         self.release(waiting);
     }

@@ -673,6 +673,7 @@ fn a_cancel_now_does_nothing_more() {
         let story = story.cancel(Cancel::Now);
         assert_eq!(story.stopped.len(), out, "{stage}");
         assert_eq!(story.saves.len(), saves, "{stage}");
+        let saving = story.is_saving();
         let (error, story) = story.ends();
         assert!(
             matches!(
@@ -684,6 +685,8 @@ fn a_cancel_now_does_nothing_more() {
             ),
             "{stage}: {error:?}"
         );
+        // Nobody will hear whether what is being saved is.
+        assert_eq!(error.resumable(), saves > 0 && !saving, "{stage}");
         assert!(story.lanes().is_empty());
     }
 }
