@@ -453,7 +453,9 @@ pub enum Error {
     Cancelled {
         /// Where.
         place: Box<Place>,
-        /// Whether the upload was deleted on the server, or was not there.
+        /// Whether the server was asked to delete the upload, and does not have it. `false` also where
+        /// it was never created; and of an upload in parts where something of it may be left that
+        /// nobody knows of ([`Event::Orphaned`](crate::Event::Orphaned)).
         terminated: bool,
     },
 }

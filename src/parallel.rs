@@ -50,6 +50,10 @@ pub struct Parallel {
     observed: bool,
     /// There is nothing to go on from.
     forgotten: bool,
+    /// How many uploads that nobody knows of may be left on the server.
+    orphans: usize,
+    /// How many were deleted, for the caller wants none.
+    deleted: usize,
     outage: Outage,
     saving: Saving,
     asking: Asking,
@@ -260,6 +264,7 @@ impl Parallel {
             // The whole of an earlier run may be there.
             said.push_back(Output::Event(Event::Orphaned));
         }
+        let orphans = said.len();
         Ok(Self {
             identity: match &saved {
                 Some(saved) => saved.identity.clone(),
@@ -277,6 +282,8 @@ impl Parallel {
             },
             observed,
             forgotten: false,
+            orphans,
+            deleted: 0,
             outage: Outage::new(config.retry.attempts),
             saving: Saving::new(saved),
             asking: Asking::default(),

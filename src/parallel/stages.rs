@@ -165,6 +165,12 @@ impl Parallel {
         let part = &mut self.parts[at];
         part.state = State::Over;
         match (self.stage, result) {
+            (
+                Stage::Terminate,
+                Err(Error::Cancelled {
+                    terminated: true, ..
+                }),
+            ) => self.deleted += 1,
             (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
                 self.rather(error);
             }
@@ -202,6 +208,7 @@ impl Parallel {
             (Stage::Terminate, Ok(_)) => {
                 self.whole.story_mut().whole = None;
                 self.saving.changed = true;
+                self.deleted += 1;
             }
             (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
                 self.rather(error);
@@ -316,6 +323,9 @@ impl Parallel {
             self.whole.line_mut().budget.renew();
             self.whole.restart(|_| joining::Step::Discard);
         } else if let Some(mut result) = self.end.take() {
+            if let Err(Error::Cancelled { terminated, .. }) = &mut result {
+                *terminated &= self.deleted > 0 && self.orphans == 0;
+            }
             if let Err(error) = &mut result {
                 // What was kept may name parts that are deleted by now.
                 error.place_mut().resumable = self.saving.is_kept() && self.pieces().is_some();
