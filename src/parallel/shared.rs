@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::stages::Stage;
 use super::{Joins, Parallel, Part, State, part_of};
-use crate::checkpoint::Pieces;
+use crate::checkpoint::{Pieces, Saved};
 use crate::lane::failure;
 use crate::wire::request::concatenation_list;
 use crate::{
@@ -111,7 +111,12 @@ impl Parallel {
             parts: self
                 .parts
                 .iter()
-                .map(|part| (part.length, part.lane.story().saved()))
+                .map(|part| {
+                    let saved = part.lane.story().saved();
+                    // Known here, whatever the server was told.
+                    let length = Some(part.length);
+                    (part.length, saved.map(|saved| Saved { length, ..saved }))
+                })
                 .collect(),
             joining: self.joins != Joins::No,
             whole: (self.whole.story().whole.as_ref()).map(|url| url.as_uri().clone()),
