@@ -538,6 +538,9 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
                 match (self.read)(line, self.moved(&flight), &flight, &answer) {
                     Ok(value) => Phase::success(value),
                     Err(misread) => {
+                        if self.creates() {
+                            line.event(Event::Orphaned);
+                        }
                         let mut place = self.place(line);
                         place.url = flight.url.clone();
                         Phase::failure(misread.at(place, &answer))

@@ -178,6 +178,7 @@ impl Joining {
             Ok(url) => {
                 line.event(Event::Created { url: url.clone() });
                 if let Some(conflict) = self.contradiction(answer.headers()) {
+                    line.event(Event::Orphaned);
                     let mut place = self.place(line, Step::Join);
                     place.url = url;
                     return Phase::failure(Error::Conflict { place, conflict });
@@ -189,6 +190,7 @@ impl Joining {
                 Phase::success(Joined::At { url, look })
             }
             Err(misread) => {
+                line.event(Event::Orphaned);
                 let mut place = self.place(line, Step::Join);
                 place.url = flight.url.clone();
                 Phase::failure(misread.at(place, answer))

@@ -120,6 +120,9 @@ pub(crate) fn judge<S, T>(
     if status != StatusCode::PRECONDITION_FAILED
         && let Some(version) = response::other_version(answer.headers())
     {
+        if status.is_success() && matches!(asked.op, Op::Create | Op::Concatenate) {
+            line.event(Event::Orphaned);
+        }
         return Err(violation(line, Violation::Version(version)));
     }
     let rejected = |line: &Line, hint| Error::Rejected {

@@ -582,6 +582,10 @@ impl Story for Transfer {
         let loss = match loss.passing() {
             Ok(loss) => loss,
             Err(failure) => {
+                if step == Step::Create && failure.kind != FailureKind::Hopeless {
+                    // It was on its way when its source failed.
+                    line.event(Event::Orphaned);
+                }
                 let place = self.place(line, op);
                 return Phase::failure(match failure.kind {
                     FailureKind::SourceChanged => Error::SourceChanged { place },

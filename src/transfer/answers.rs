@@ -187,6 +187,7 @@ impl Transfer {
         let url = match named {
             Ok(url) => url,
             Err(misread) => {
+                line.event(Event::Orphaned);
                 let mut place = self.place(line, Op::Create);
                 place.url = flight.url.clone();
                 return Phase::failure(misread.at(place, answer));
@@ -204,6 +205,7 @@ impl Transfer {
             ..Resource::at(url, self.length)
         };
         if let Some(conflict) = resource.contradiction(headers, offset.unwrap_or(0)) {
+            line.event(Event::Orphaned);
             return self.conflict(line, Op::Create, conflict);
         }
         self.resource = Some(resource);

@@ -290,7 +290,9 @@ fn a_creation_of_its_own_is_judged_like_an_uploads() {
             ..
         }
     ));
-    let error = create(9).answers(201, &[("location", ENDPOINT)]).error();
+    let told = create(9).answers(201, &[("location", ENDPOINT)]);
+    assert_eq!(orphans(&told), 1);
+    let error = told.error();
     assert!(matches!(
         error,
         Error::Protocol {

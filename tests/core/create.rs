@@ -371,6 +371,30 @@ fn a_creation_that_may_have_happened_is_told() {
 }
 
 #[test]
+fn a_creation_whose_answer_is_of_no_use_may_have_happened() {
+    let of_no_use: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("location", ENDPOINT)],
+        &[("location", "http://user@example.org/files/a")],
+        &[("location", URL), ("upload-length", "6")],
+        &[("location", URL), ("tus-resumable", "0.2.2")],
+    ];
+    for fields in of_no_use {
+        let (error, told) = Scenario::create(5).answers(201, fields).ends();
+        let orphans = told.count(|event| *event == Event::Orphaned);
+        assert_eq!(orphans, 1, "{fields:?}: {error:?}");
+    }
+    for status in [302, 403, 412] {
+        let (error, told) = Scenario::create(5).answers(status, &[]).ends();
+        assert_eq!(
+            told.count(|event| *event == Event::Orphaned),
+            0,
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
 fn an_identity_must_fit_a_checkpoint() {
     let identity = |length: usize| config(|config| config.identity = Some("x".repeat(length)));
     assert!(Upload::create(ENDPOINT, 5, &identity(4096)).is_ok());

@@ -77,6 +77,7 @@ fn nothing_is_asked_before_that_is_saved() {
 fn a_whole_of_another_length_is_not_that_of_the_parts() {
     for (name, value) in [("upload-length", "9"), ("upload-offset", "11")] {
         let story = asked().answers(0, 201, &[("location", WHOLE), (name, value)]);
+        assert_eq!(orphans(&story), 1, "{name}");
         let error = story.error();
         assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
         assert!(!error.resumable());
@@ -138,10 +139,12 @@ fn other_refusals_are_the_end() {
         );
         assert!(error.resumable());
     }
-    let error = asked().answers(0, 201, &[]).error();
-    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
-    let error = asked().answers(0, 201, &[("location", "/files/")]).error();
-    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    for fields in [&[][..], &[("location", "/files/")]] {
+        let story = asked().answers(0, 201, fields);
+        assert_eq!(orphans(&story), 1, "{fields:?}");
+        let error = story.error();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    }
 }
 
 // §4, 25.
