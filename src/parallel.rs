@@ -259,12 +259,9 @@ impl Parallel {
             None => (Stage::Send, Phase::Over(None)),
         };
         let observed = joining.whole.is_some();
-        let mut said = VecDeque::new();
-        if pieces.joining && stage != Stage::End {
-            // The whole of an earlier run may be there.
-            said.push_back(Output::Event(Event::Orphaned));
-        }
-        let orphans = said.len();
+        // The whole of an earlier run may be there.
+        let orphan = pieces.joining && stage != Stage::End;
+        let orphan = orphan.then_some(Output::Event(Event::Orphaned));
         Ok(Self {
             identity: match &saved {
                 Some(saved) => saved.identity.clone(),
@@ -282,12 +279,12 @@ impl Parallel {
             },
             observed,
             forgotten: false,
-            orphans,
+            orphans: usize::from(orphan.is_some()),
             deleted: 0,
             outage: Outage::new(config.retry.attempts),
             saving: Saving::new(saved),
             asking: Asking::default(),
-            said,
+            said: orphan.into_iter().collect(),
             end: refused.map(Err),
             cancel: None,
             began: false,
