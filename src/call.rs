@@ -9,7 +9,7 @@ use crate::credentials::Refusal;
 use crate::lane::{Lane, Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::upload::begin;
-use crate::verdict::{Asked, Fate, Verdict, fate};
+use crate::verdict::{Asked, Verdict, may_have_created};
 use crate::wire::date::Date;
 use crate::wire::reference::{self, ReferenceError};
 use crate::wire::request::{self, Creation};
@@ -554,8 +554,7 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
             Ok(_) => {
                 let retry_after = response::retry_after(answer.headers());
                 let words = response::said(&answer);
-                let unanswered = fate(&asked, &answer) == Fate::Unanswered;
-                if self.creates() && (unanswered || status.is_server_error()) {
+                if may_have_created(&asked, &answer) {
                     line.event(Event::Orphaned);
                 }
                 self.again(line, Cause::Answered { status, words }, retry_after)

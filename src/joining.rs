@@ -9,7 +9,7 @@ use crate::call::{named, same};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::resource::Absence;
-use crate::verdict::{Asked, Fate, Verdict, fate};
+use crate::verdict::{Asked, Verdict, may_have_created};
 use crate::wire::{request, response};
 use crate::{
     Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Metadata, Op,
@@ -319,11 +319,7 @@ impl Story for Joining {
             (Verdict::Gone | Verdict::Missing, _) => Phase::failure(Error::CompletionUnknown {
                 place: self.place(line, step),
             }),
-            (_, Step::Join)
-                if status.is_server_error() || fate(&asked, &answer) == Fate::Unanswered =>
-            {
-                self.doubted(line, cause, retry_after)
-            }
+            _ if may_have_created(&asked, &answer) => self.doubted(line, cause, retry_after),
             (_, step) => self.again(line, step, cause, retry_after, |at| {
                 Phase::Waiting(at, step)
             }),

@@ -564,7 +564,7 @@ impl Story for Transfer {
             // Only those in a row are evidence.
             resource.absence = Absence::default();
         }
-        self.decide(line, step, verdict, &flight, &answer)
+        self.decide(line, step, (verdict, &asked), &flight, &answer)
     }
 
     fn lost(&mut self, line: &mut Line, step: Step, flight: Flight, loss: Loss) -> Next {

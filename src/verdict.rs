@@ -145,6 +145,12 @@ pub(crate) enum Fate {
     Refused,
 }
 
+/// Whether a creation that is to be asked for again may have happened, by its answer.
+pub(crate) fn may_have_created(asked: &Asked, answer: &Response<Bytes>) -> bool {
+    matches!(asked.op, Op::Create | Op::Concatenate)
+        && (answer.status().is_server_error() || fate(asked, answer) == Fate::Unanswered)
+}
+
 /// The fate of a completing request, by its answer.
 pub(crate) fn fate(asked: &Asked, answer: &Response<Bytes>) -> Fate {
     match answer.status().as_u16() {

@@ -10,7 +10,7 @@ use crate::lane::Phase;
 use crate::line::{Flight, Line};
 use crate::resource::{Ghost, Resource};
 use crate::upload::{Completion, Uploaded};
-use crate::verdict::Verdict;
+use crate::verdict::{Asked, Verdict, may_have_created};
 use crate::wire::response;
 use crate::wire::words::escape;
 use crate::{Cause, Error, Event, Hint, Op, UploadUrl, Violation};
@@ -107,7 +107,7 @@ impl Transfer {
         &mut self,
         line: &mut Line,
         step: Step,
-        verdict: Verdict,
+        (verdict, asked): (Verdict, &Asked),
         flight: &Flight,
         answer: &Response<Bytes>,
     ) -> Next {
@@ -166,9 +166,7 @@ impl Transfer {
                     Verdict::LengthKnown => self.told = Told::Yes,
                     _ => (),
                 }
-                if step == Step::Create
-                    && (status.is_server_error() || matches!(status.as_u16(), 400 | 408 | 499))
-                {
+                if may_have_created(asked, answer) {
                     self.creation.bytes = 0;
                     line.event(Event::Orphaned);
                 }
