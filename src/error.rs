@@ -207,8 +207,14 @@ pub enum Hint {
     TooLarge,
     /// The requests are larger than something on the way takes, however small they are made.
     RequestTooLarge,
-    /// The request's URL or fields are too long: shorten the metadata.
+    /// The URL or the fields of a request that has no metadata are too long: send fewer or shorter
+    /// [fields](crate::Config::headers) of your own.
     FieldsTooLong,
+    /// The fields of a creation are too long: shorten the metadata, or send fewer of your own.
+    MetadataTooLong,
+    /// The fields of the request that joins the parts are too long: use fewer parts, or
+    /// [shorter URLs](crate::Parts::relative) for them.
+    PartListTooLong,
     /// The server is out of space.
     NoSpace,
     /// The request reached a server that is not meant for it.
@@ -227,7 +233,9 @@ impl fmt::Display for Hint {
             Self::Proxy => "a proxy wants credentials",
             Self::TooLarge => "the file is larger than the server accepts",
             Self::RequestTooLarge => "something on the way accepts no request of any useful size",
-            Self::FieldsTooLong => "shorten the metadata",
+            Self::FieldsTooLong => "the URL or the fields are too long: send fewer fields of your own",
+            Self::MetadataTooLong => "shorten the metadata, or send fewer fields of your own",
+            Self::PartListTooLong => "the list of the parts is too long: use fewer parts",
             Self::NoSpace => "the server is out of space: try again later",
             Self::Misdirected => "the request reached a server that is not meant for it",
         })

@@ -123,6 +123,8 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
         (412, _) => Fatal(Some(Hint::Version)),
         (413, Append) if !response::upload_too_large(answer, asked.length) => RequestTooLarge,
         (413, _) => Fatal(Some(Hint::TooLarge)),
+        (414 | 431, Create) => Fatal(Some(Hint::MetadataTooLong)),
+        (414 | 431, Concatenate) => Fatal(Some(Hint::PartListTooLong)),
         (414 | 431, _) => Fatal(Some(Hint::FieldsTooLong)),
         (421, _) if !asked.fresh => NewConnection,
         (421, _) => Fatal(Some(Hint::Misdirected)),

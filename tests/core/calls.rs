@@ -440,7 +440,7 @@ fn a_concatenation_is_judged_like_a_creation() {
         (400, None),
         (403, Some(Hint::Permission)),
         (404, Some(Hint::Endpoint)),
-        (431, Some(Hint::FieldsTooLong)),
+        (431, Some(Hint::PartListTooLong)),
         (501, Some(Hint::Method)),
     ] {
         rejected(&concatenate().answers(status, &[]).error(), hint, status);
