@@ -9,7 +9,7 @@ use crate::call::{named, same};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::resource::Absence;
-use crate::verdict::{Asked, Verdict, may_have_created};
+use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::{request, response};
 use crate::{
     Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Metadata, Op,
@@ -319,7 +319,9 @@ impl Story for Joining {
             (Verdict::Gone | Verdict::Missing, _) => Phase::failure(Error::CompletionUnknown {
                 place: self.place(line, step),
             }),
-            _ if may_have_created(&asked, &answer) => self.doubted(line, cause, retry_after),
+            (_, Step::Join) if may_be_done(&asked, &answer) => {
+                self.doubted(line, cause, retry_after)
+            }
             (_, step) => self.again(line, step, cause, retry_after, |at| {
                 Phase::Waiting(at, step)
             }),

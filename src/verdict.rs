@@ -147,10 +147,9 @@ pub(crate) enum Fate {
     Refused,
 }
 
-/// Whether a creation that is to be asked for again may have happened, by its answer.
-pub(crate) fn may_have_created(asked: &Asked, answer: &Response<Bytes>) -> bool {
-    matches!(asked.op, Op::Create | Op::Concatenate)
-        && (answer.status().is_server_error() || fate(asked, answer) == Fate::Unanswered)
+/// Whether what is to be asked for again may have been done all the same, by the answer.
+pub(crate) fn may_be_done(asked: &Asked, answer: &Response<Bytes>) -> bool {
+    answer.status().is_server_error() || fate(asked, answer) == Fate::Unanswered
 }
 
 /// The fate of a completing request, by its answer.

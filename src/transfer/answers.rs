@@ -10,7 +10,7 @@ use crate::lane::Phase;
 use crate::line::{Flight, Line};
 use crate::resource::{Ghost, Resource};
 use crate::upload::{Completion, Uploaded};
-use crate::verdict::{Asked, Verdict, may_have_created};
+use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::response;
 use crate::wire::words::escape;
 use crate::{Cause, Error, Event, Hint, Op, UploadUrl, Violation};
@@ -166,7 +166,7 @@ impl Transfer {
                     Verdict::LengthKnown => self.told = Told::Yes,
                     _ => (),
                 }
-                if may_have_created(asked, answer) {
+                if step == Step::Create && may_be_done(asked, answer) {
                     self.creation.bytes = 0;
                     line.event(Event::Orphaned);
                 }

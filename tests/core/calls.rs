@@ -324,6 +324,21 @@ fn what_is_not_there_is_deleted() {
     told.asks("DELETE", "http://example.org/b");
 }
 
+// An attempt that cannot have done anything is no reason to say that it was there.
+#[test]
+fn what_was_not_there_was_not_deleted_by_an_attempt_that_failed() {
+    let refused = [409, 423, 425, 429].map(|status| terminate().answers(status, &[]).waits());
+    let not_sent = terminate().fails(FailureKind::NotSent).waits();
+    for told in refused.into_iter().chain([not_sent]) {
+        assert!(!told.answers(404, &[]).succeeds().existed);
+    }
+    let unknown = [408, 500, 504].map(|status| terminate().answers(status, &[]).waits());
+    for told in unknown.into_iter().chain([terminate().loses()]) {
+        let told = told.answers(429, &[]).waits();
+        assert!(told.answers(404, &[]).succeeds().existed);
+    }
+}
+
 #[test]
 fn a_deletion_is_repeated() {
     for status in TRANSIENT.into_iter().chain([409]) {
