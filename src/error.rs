@@ -170,7 +170,9 @@ impl fmt::Display for Said<'_> {
 pub struct Place {
     /// What was being done.
     pub op: Op,
-    /// The URL that it was done to, after redirects.
+    /// The URL that it was done to. Where one answer was the end, as in [`Error::Rejected`] and
+    /// [`Error::Protocol`], it is the one that gave it, after redirects; else the upload's own, or the
+    /// endpoint.
     pub url: UploadUrl,
     /// Failed attempts since the last progress.
     pub attempts: u32,

@@ -13,9 +13,18 @@ use crate::upload::{Completion, Uploaded};
 use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::response;
 use crate::wire::words::escape;
-use crate::{Cause, Error, Event, Hint, Op, UploadUrl, Violation};
+use crate::{Cause, Error, Event, Hint, Op, Place, UploadUrl, Violation};
 
 impl Transfer {
+    /// Where an answer came from that is the end.
+    fn place_of(&self, line: &Line, op: Op, flight: &Flight) -> Box<Place> {
+        let url = flight.url.clone();
+        Box::new(Place {
+            url,
+            ..*self.place(line, op)
+        })
+    }
+
     /// All bytes are there.
     fn complete(&mut self, line: &Line, op: Op, completion: Completion) -> Next {
         let place = self.place(line, op);
@@ -141,7 +150,7 @@ impl Transfer {
             }
             (Verdict::RequestTooLarge, _) => {
                 let error = Error::Rejected {
-                    place: self.place(line, Op::Append),
+                    place: self.place_of(line, Op::Append, flight),
                     status,
                     words: response::refusal(flight.url.as_uri(), answer),
                     hint: Some(Hint::RequestTooLarge),
@@ -186,8 +195,7 @@ impl Transfer {
             Ok(url) => url,
             Err(misread) => {
                 line.event(Event::Orphaned);
-                let mut place = self.place(line, Op::Create);
-                place.url = flight.url.clone();
+                let place = self.place_of(line, Op::Create, flight);
                 return Phase::failure(misread.at(place, answer));
             }
         };
@@ -247,8 +255,7 @@ impl Transfer {
                 let retry_after = response::retry_after(headers);
                 self.again(line, Op::Probe, cause, retry_after, Step::Probe)
             } else {
-                let mut place = self.place(line, Op::Probe);
-                place.url = flight.url.clone();
+                let place = self.place_of(line, Op::Probe, flight);
                 Phase::failure(Error::Protocol {
                     place,
                     status,
@@ -319,7 +326,7 @@ impl Transfer {
         if answer.status() == StatusCode::CREATED && response::location(headers).is_some() {
             line.event(Event::Orphaned);
             return Phase::failure(Error::Protocol {
-                place: self.place(line, Op::Append),
+                place: self.place_of(line, Op::Append, flight),
                 status: answer.status(),
                 violation: Violation::NotAppended,
             });
