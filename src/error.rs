@@ -353,7 +353,8 @@ pub enum Error {
         /// Why it must not be used.
         refusal: Refusal,
     },
-    /// Something else writes to this upload, or it is another source's. Its checkpoint is forgotten.
+    /// Something else writes to this upload, or it is another source's. Its checkpoint is forgotten; of
+    /// an upload in parts, that of this part alone, unless it is the whole or [shared](Conflict::Shared).
     #[error("{place}: {conflict}: {}", Stranger(conflict))]
     Conflict {
         /// Where.
@@ -361,7 +362,8 @@ pub enum Error {
         /// What shows it.
         conflict: Conflict,
     },
-    /// The upload is not, or no longer, on the server. Its checkpoint is forgotten.
+    /// The upload is not, or no longer, on the server. Its checkpoint is forgotten; of an upload in
+    /// parts, that of this part alone, which a later run makes anew.
     #[error("{place}: {}", Missing(place.op))]
     Gone {
         /// Where.
