@@ -1,5 +1,5 @@
 //! What every machine of one lane shares: polling, inputs, deadlines, and the one rule about
-//! checkpoints: whatever must survive is durable before anything else is sent.
+//! checkpoints: whatever must survive is durable before the lane sends anything else.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};

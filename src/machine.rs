@@ -119,7 +119,8 @@ pub enum Duty {
         challenges: Vec<HeaderValue>,
     },
     /// Make this checkpoint durable, or with `None` forget the one that was saved; answered by
-    /// [`Answer::Saved`]. Nothing is sent meanwhile.
+    /// [`Answer::Saved`]. Nothing that depends on it is sent meanwhile: of an upload in parts, what is
+    /// of other parts is.
     Save(Option<Checkpoint>),
 }
 
