@@ -140,9 +140,8 @@
 //!   of an upload in parts, anything else of that part, and before the parts are joined.
 //! - Everything is bounded: attempts, redirects, requests without progress, waits, and, where the
 //!   machine is polled while it is out, every exchange.
-//! - What the caller's [headers](Config::headers) say goes to the caller's own origin, and those that it
-//!   [trusts](Foreign::Trust), alone, and
-//!   nothing is ever sent in the clear that began on https.
+//! - What the caller's [headers](Config::headers) say goes to the caller's own origin alone, and to
+//!   those that it [trusts](Foreign::Trust); nothing is ever sent in the clear that began on https.
 //!
 //! The simulation in `tus-testkit` checks these over millions of schedules, and the fuzz targets over
 //! whatever a server may say.
