@@ -208,7 +208,7 @@ impl Parallel {
         for (number, (part, saved)) in (1..).zip(pieces.parts) {
             let mut line = Line::of_lane(number, config, credentials.clone());
             let (mut transfer, refusal) = begin_part(&mut line, &start, saved, part, &part_config)?;
-            transfer.may_be_joined(pieces.joining || pieces.whole.is_some());
+            transfer.note_joined(pieces.joining || pieces.whole.is_some());
             if let Some(refusal) = refusal {
                 let place = transfer.place(&line, Op::Probe);
                 refused.get_or_insert(Error::Location { place, refusal });

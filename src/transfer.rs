@@ -214,8 +214,8 @@ impl Transfer {
         Some(self.resource.as_ref()?.url.as_uri())
     }
 
-    /// Whether it may have been joined with others, and moved away, if it is complete.
-    pub(crate) fn may_be_joined(&mut self, may: bool) {
+    /// Takes whether it may have been joined with others, and moved away, if it is complete.
+    pub(crate) fn note_joined(&mut self, may: bool) {
         self.joined = may;
     }
 

@@ -221,7 +221,7 @@ impl Parallel {
         match joined {
             Joined::At { url, look: true } => {
                 self.whole.story_mut().whole = Some(url);
-                self.parts_may_be_joined(true);
+                self.note_parts_joined(true);
                 self.stage = Stage::Send;
                 self.saving.changed = true;
             }
@@ -245,7 +245,7 @@ impl Parallel {
                 self.saving.changed = true;
                 self.whole.story_mut().verified = true;
                 self.stage = Stage::Send;
-                self.parts_may_be_joined(self.joins == Joins::InDoubt);
+                self.note_parts_joined(self.joins == Joins::InDoubt);
                 for part in &mut self.parts {
                     part.state = State::Waiting;
                     part.lane.line_mut().hold_until(at);
@@ -256,10 +256,10 @@ impl Parallel {
         }
     }
 
-    /// Whether a part that is gone may be so because it was joined.
-    pub(super) fn parts_may_be_joined(&mut self, may: bool) {
+    /// Takes whether a part that is gone may be so because it was joined.
+    pub(super) fn note_parts_joined(&mut self, may: bool) {
         for part in &mut self.parts {
-            part.lane.story_mut().may_be_joined(may);
+            part.lane.story_mut().note_joined(may);
         }
     }
 

@@ -149,7 +149,7 @@ impl Parallel {
     /// The whole waits for a part that is gone, and will be asked for anew.
     pub(super) fn forsake_whole(&mut self) {
         if self.whole.story_mut().whole.take().is_some() {
-            self.parts_may_be_joined(self.joins == Joins::InDoubt);
+            self.note_parts_joined(self.joins == Joins::InDoubt);
             self.saving.changed = true;
             self.tell(Event::Orphaned);
         }
