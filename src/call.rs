@@ -474,7 +474,7 @@ impl<T: std::fmt::Debug + Send + 'static> Call<T> {
         config.check()?;
         let call = Self {
             op,
-            url: UploadUrl::new(url),
+            url: UploadUrl::from(url),
             request,
             read,
             gone,

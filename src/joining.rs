@@ -92,7 +92,7 @@ type Next = Phase<Step, Joined>;
 impl Joining {
     pub(crate) fn new(endpoint: Uri, length: u64, config: &Config) -> Self {
         Self {
-            endpoint: UploadUrl::new(endpoint),
+            endpoint: UploadUrl::from(endpoint),
             metadata: config.metadata.clone(),
             list: HeaderValue::from_static(""),
             length,

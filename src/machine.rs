@@ -131,7 +131,7 @@ impl fmt::Debug for Duty {
             Self::Exchange(request, terms) => f
                 .debug_struct("Exchange")
                 .field("method", request.method())
-                .field("url", &UploadUrl::new(request.uri().clone()))
+                .field("url", &UploadUrl::from(request.uri().clone()))
                 .field("body", request.body())
                 .field("terms", terms)
                 .finish(),
@@ -147,7 +147,7 @@ impl fmt::Debug for Duty {
                 .finish(),
             Self::Authorize { uri, status, .. } => f
                 .debug_struct("Authorize")
-                .field("url", &UploadUrl::new(uri.clone()))
+                .field("url", &UploadUrl::from(uri.clone()))
                 .field("status", status)
                 .finish_non_exhaustive(),
             Self::Save(checkpoint) => f.debug_tuple("Save").field(checkpoint).finish(),

@@ -267,7 +267,7 @@ impl Parallel {
                 Some(saved) => saved.identity.clone(),
                 None => config.identity.clone(),
             },
-            endpoint: UploadUrl::new(start),
+            endpoint: UploadUrl::from(start),
             settings: config.parts.clone(),
             parts: parts.collect(),
             whole: Lane::new(line, joining, first, None),

@@ -138,7 +138,7 @@ impl Transfer {
             && !config.stream;
         let resource = match &start {
             Start::Endpoint(_) => None,
-            Start::Upload(url) => Some(Resource::at(UploadUrl::new(url.clone()), length)),
+            Start::Upload(url) => Some(Resource::at(UploadUrl::from(url.clone()), length)),
         };
         Ok(Self {
             start,
@@ -256,7 +256,7 @@ impl Transfer {
     fn url(&self) -> UploadUrl {
         match &self.resource {
             Some(resource) => resource.url.clone(),
-            None => UploadUrl::new(self.start.uri().clone()),
+            None => UploadUrl::from(self.start.uri().clone()),
         }
     }
 

@@ -266,7 +266,7 @@ impl Parallel {
     /// There is one upload now.
     fn succeed(&mut self, url: UploadUrl, completion: Completion) {
         let urls = self.parts.iter().filter_map(Part::url);
-        let parts: Vec<_> = urls.cloned().map(UploadUrl::new).collect();
+        let parts: Vec<_> = urls.cloned().map(UploadUrl::from).collect();
         let (left, parts) = if self.settings.discard {
             (parts, Vec::new())
         } else {

@@ -34,7 +34,7 @@ impl Parallel {
                     if self.is_shared(at, request.uri()) {
                         return self.end_as_shared(at);
                     }
-                    self.parts[at].target = Some(UploadUrl::new(request.uri().clone()));
+                    self.parts[at].target = Some(UploadUrl::from(request.uri().clone()));
                 }
                 self.outage.sent(id.lane);
                 Duty::Exchange(request.map(in_whole), terms)
