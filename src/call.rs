@@ -9,7 +9,7 @@ use crate::credentials::Refusal;
 use crate::lane::{Lane, Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::upload::begin;
-use crate::verdict::{Asked, Fate, Verdict, fate};
+use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::date::Date;
 use crate::wire::reference::{self, ReferenceError};
 use crate::wire::request::{self, Creation};
@@ -69,7 +69,7 @@ impl Discover {
             endpoint,
             request,
             read,
-            |_| Ok(None),
+            |_, _| Ok(None),
             config,
         )
         .map(Self)
@@ -364,7 +364,8 @@ pub struct Terminate(Lane<Call<Terminated>>);
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terminated {
-    /// Whether this deleted it, or may have, in an attempt whose answer was lost; else it was not there.
+    /// Whether this deleted it, or may have, in an attempt whose answer was lost or did not say; else it
+    /// was not there.
     pub existed: bool,
 }
 
@@ -388,11 +389,7 @@ impl Terminate {
             url,
             request,
             read,
-            |place| {
-                // An attempt before this one may have done it.
-                let existed = place.attempts > 0;
-                Ok(Terminated { existed })
-            },
+            |_, doubtful| Ok(Terminated { existed: doubtful }),
             config,
         )
         .map(Self)
@@ -401,7 +398,7 @@ impl Terminate {
 
 machine!(Terminate, Terminated);
 
-fn gone<T>(place: Box<Place>) -> Result<T, Error> {
+fn gone<T>(place: Box<Place>, _: bool) -> Result<T, Error> {
     Err(Error::Gone { place })
 }
 
@@ -440,14 +437,18 @@ impl Misread {
 /// Takes the URL of the call as well, after redirects that are for good.
 type Read<T> = fn(&mut Line, &UploadUrl, &Flight, &Response<Bytes>) -> Result<T, Misread>;
 
+type Gone<T> = fn(Box<Place>, bool) -> Result<T, Error>;
+
 /// The story of one request.
 struct Call<T> {
     op: Op,
     url: UploadUrl,
     request: Request<Body>,
     read: Read<T>,
-    /// What it means that there is nothing there.
-    gone: fn(Box<Place>) -> Result<T, Error>,
+    /// What it means that there is nothing there; whether an attempt before may have done it.
+    gone: Gone<T>,
+    /// An attempt that was repeated may have done it.
+    doubtful: bool,
 }
 
 /// Shows nothing of the request, whose URL and fields hold secrets.
@@ -467,16 +468,17 @@ impl<T: std::fmt::Debug + Send + 'static> Call<T> {
         url: Uri,
         request: Request<Body>,
         read: Read<T>,
-        gone: fn(Box<Place>) -> Result<T, Error>,
+        gone: Gone<T>,
         config: &Config,
     ) -> Result<Lane<Self>, Misuse> {
         config.check()?;
         let call = Self {
             op,
-            url: UploadUrl::new(url),
+            url: UploadUrl::from(url),
             request,
             read,
             gone,
+            doubtful: false,
         };
         Ok(Lane::new(line, call, Phase::Ready(()), None))
     }
@@ -484,6 +486,14 @@ impl<T: std::fmt::Debug + Send + 'static> Call<T> {
     /// Where the call is made from now on.
     fn moved<'a>(&'a self, flight: &'a Flight) -> &'a UploadUrl {
         if flight.moved { &flight.url } else { &self.url }
+    }
+
+    /// An attempt that is repeated may have done it.
+    fn doubt(&mut self, line: &mut Line) {
+        self.doubtful = true;
+        if self.creates() {
+            line.event(Event::Orphaned);
+        }
     }
 
     /// Whether a lost answer may leave something on the server.
@@ -538,22 +548,24 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
                 match (self.read)(line, self.moved(&flight), &flight, &answer) {
                     Ok(value) => Phase::success(value),
                     Err(misread) => {
+                        if self.creates() {
+                            line.event(Event::Orphaned);
+                        }
                         let mut place = self.place(line);
                         place.url = flight.url.clone();
                         Phase::failure(misread.at(place, &answer))
                     }
                 }
             }
-            Ok(Verdict::Gone) => match (self.gone)(self.place(line)) {
+            Ok(Verdict::Gone) => match (self.gone)(self.place(line), self.doubtful) {
                 Ok(value) => Phase::success(value),
                 Err(error) => Phase::failure(error),
             },
             Ok(_) => {
                 let retry_after = response::retry_after(answer.headers());
                 let words = response::said(&answer);
-                let unanswered = fate(&asked, &answer) == Fate::Unanswered;
-                if self.creates() && (unanswered || status.is_server_error()) {
-                    line.event(Event::Orphaned);
+                if may_be_done(&asked, &answer) {
+                    self.doubt(line);
                 }
                 self.again(line, Cause::Answered { status, words }, retry_after)
             }
@@ -562,8 +574,8 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
 
     fn lost(&mut self, line: &mut Line, (): (), _: Flight, loss: Loss) -> Phase<(), T> {
         line.settle();
-        if self.creates() && loss.kind() == FailureKind::Lost {
-            line.event(Event::Orphaned);
+        if loss.kind() == FailureKind::Lost {
+            self.doubt(line);
         }
         match loss.passing() {
             Ok(loss) => self.again(line, loss.cause(), None),

@@ -71,7 +71,7 @@ pub(crate) struct Pieces {
 impl fmt::Debug for Saved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Saved")
-            .field("url", &UploadUrl::new(self.url.clone()))
+            .field("url", &UploadUrl::from(self.url.clone()))
             .field("length", &self.length)
             .field("expires", &self.expires)
             .field("ending", &self.ending)
@@ -84,7 +84,7 @@ impl fmt::Debug for Pieces {
         f.debug_struct("Pieces")
             .field("parts", &self.parts)
             .field("joining", &self.joining)
-            .field("whole", &self.whole.clone().map(UploadUrl::new))
+            .field("whole", &self.whole.clone().map(UploadUrl::from))
             .finish()
     }
 }
@@ -147,7 +147,7 @@ impl Checkpoint {
             Kept::Whole(saved) => Some(&saved.url),
             Kept::Parts(pieces) => pieces.whole.as_ref(),
         };
-        url.cloned().map(UploadUrl::new)
+        url.cloned().map(UploadUrl::from)
     }
 
     /// Whether the upload is in parts, so that [`Parallel`](crate::Parallel) goes on with it, and not

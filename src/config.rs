@@ -35,7 +35,8 @@ const USUAL_REQUEST: u64 = 8 << 20;
 pub struct Config {
     /// The upload's metadata, fixed at its creation.
     pub metadata: Metadata,
-    /// Fields for every request to the caller's own origin. They are all held to be secret.
+    /// Fields for every request to the caller's own origin, and to those that the caller
+    /// [trusts](Foreign::Trust). They are all held to be secret.
     pub headers: HeaderMap,
     /// What to do when the server names a URL on another origin.
     pub foreign: Foreign,
@@ -88,10 +89,14 @@ pub struct Config {
     /// Whether PATCH and DELETE go out as POST with `X-HTTP-Method-Override`, for what lets nothing
     /// else through.
     pub method_override: bool,
-    /// The field in which each request to the caller's own origin carries an id of its own, by which
-    /// it can be found in the server's log. The ids come from the [seed](Self::seed).
+    /// The field in which each request to the caller's own origin, or to one that the caller
+    /// [trusts](Foreign::Trust), carries an id of its own, by which it can be found in the server's log.
+    /// The ids come from the [seed](Self::seed).
     pub request_id: Option<HeaderName>,
-    /// The wall clock when the machine is made: an upload that has expired by it is not asked for.
+    /// The wall clock when the machine is made. An [earlier run's](crate::Upload::resume) upload that
+    /// has expired by it is not asked for but made anew, if that is allowed, its last byte was not
+    /// refused, and it cannot be complete. Where the answer that an upload is gone has no `Date`, this
+    /// is in its place: what had expired by then was not completed.
     pub wall_clock: Option<Date>,
     /// How often an upload that is gone from the server may be made anew.
     pub recreations: u32,

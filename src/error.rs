@@ -170,7 +170,9 @@ impl fmt::Display for Said<'_> {
 pub struct Place {
     /// What was being done.
     pub op: Op,
-    /// The URL that it was done to, after redirects.
+    /// The URL that it was done to. Where one answer was the end, as in [`Error::Rejected`] and
+    /// [`Error::Protocol`], it is the one that gave it, after redirects; else the upload's own, or the
+    /// endpoint.
     pub url: UploadUrl,
     /// Failed attempts since the last progress.
     pub attempts: u32,
@@ -207,8 +209,14 @@ pub enum Hint {
     TooLarge,
     /// The requests are larger than something on the way takes, however small they are made.
     RequestTooLarge,
-    /// The request's URL or fields are too long: shorten the metadata.
+    /// The URL or the fields of a request that has no metadata are too long: send fewer or shorter
+    /// [fields](crate::Config::headers) of your own.
     FieldsTooLong,
+    /// The fields of a creation are too long: shorten the metadata, or send fewer of your own.
+    MetadataTooLong,
+    /// The fields of the request that joins the parts are too long: use fewer parts, or
+    /// [shorter URLs](crate::Parts::relative) for them.
+    PartListTooLong,
     /// The server is out of space.
     NoSpace,
     /// The request reached a server that is not meant for it.
@@ -227,7 +235,9 @@ impl fmt::Display for Hint {
             Self::Proxy => "a proxy wants credentials",
             Self::TooLarge => "the file is larger than the server accepts",
             Self::RequestTooLarge => "something on the way accepts no request of any useful size",
-            Self::FieldsTooLong => "shorten the metadata",
+            Self::FieldsTooLong => "the URL or the fields are too long: send fewer fields of your own",
+            Self::MetadataTooLong => "shorten the metadata, or send fewer fields of your own",
+            Self::PartListTooLong => "the list of the parts is too long: use fewer parts",
             Self::NoSpace => "the server is out of space: try again later",
             Self::Misdirected => "the request reached a server that is not meant for it",
         })
@@ -343,7 +353,8 @@ pub enum Error {
         /// Why it must not be used.
         refusal: Refusal,
     },
-    /// Something else writes to this upload, or it is another source's. Its checkpoint is forgotten.
+    /// Something else writes to this upload, or it is another source's. Its checkpoint is forgotten; of
+    /// an upload in parts, that of this part alone, unless it is the whole or [shared](Conflict::Shared).
     #[error("{place}: {conflict}: {}", Stranger(conflict))]
     Conflict {
         /// Where.
@@ -351,7 +362,8 @@ pub enum Error {
         /// What shows it.
         conflict: Conflict,
     },
-    /// The upload is not, or no longer, on the server. Its checkpoint is forgotten.
+    /// The upload is not, or no longer, on the server. Its checkpoint is forgotten; of an upload in
+    /// parts, that of this part alone, which a later run makes anew.
     #[error("{place}: {}", Missing(place.op))]
     Gone {
         /// Where.
@@ -453,7 +465,9 @@ pub enum Error {
     Cancelled {
         /// Where.
         place: Box<Place>,
-        /// Whether the upload was deleted on the server, or was not there.
+        /// Whether the server was asked to delete the upload, and does not have it. `false` also where
+        /// it was never created; and of an upload in parts where something of it may be left that
+        /// nobody knows of ([`Event::Orphaned`](crate::Event::Orphaned)).
         terminated: bool,
     },
 }

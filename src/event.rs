@@ -65,7 +65,8 @@ pub enum Event {
     /// The answer to a creation, or to the request that joins the parts, was lost, or what it named is
     /// of no use: an upload that nobody knows of may be left on the server.
     Orphaned,
-    /// All parts are on the server, and it is asked to join them.
+    /// All parts are complete and the server is asked to join them; or they are created, and it is
+    /// asked [before they are complete](crate::Parts::unfinished).
     Joining {
         /// How many there are.
         parts: usize,

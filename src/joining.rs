@@ -9,7 +9,7 @@ use crate::call::{named, same};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::resource::Absence;
-use crate::verdict::{Asked, Fate, Verdict, fate};
+use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::{request, response};
 use crate::{
     Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Metadata, Op,
@@ -92,7 +92,7 @@ type Next = Phase<Step, Joined>;
 impl Joining {
     pub(crate) fn new(endpoint: Uri, length: u64, config: &Config) -> Self {
         Self {
-            endpoint: UploadUrl::new(endpoint),
+            endpoint: UploadUrl::from(endpoint),
             metadata: config.metadata.clone(),
             list: HeaderValue::from_static(""),
             length,
@@ -178,19 +178,19 @@ impl Joining {
             Ok(url) => {
                 line.event(Event::Created { url: url.clone() });
                 if let Some(conflict) = self.contradiction(answer.headers()) {
+                    line.event(Event::Orphaned);
                     let mut place = self.place(line, Step::Join);
                     place.url = url;
                     return Phase::failure(Error::Conflict { place, conflict });
                 }
                 let offset = response::offset(answer.headers());
                 let short = offset.is_some_and(|offset| offset < self.length);
+                // Before the parts were complete, it cannot have been.
                 let look = self.early || short;
-                Phase::success(match offset {
-                    Some(offset) if self.early && offset == self.length => Joined::Whole(url),
-                    _ => Joined::At { url, look },
-                })
+                Phase::success(Joined::At { url, look })
             }
             Err(misread) => {
+                line.event(Event::Orphaned);
                 let mut place = self.place(line, Step::Join);
                 place.url = flight.url.clone();
                 Phase::failure(misread.at(place, answer))
@@ -319,9 +319,7 @@ impl Story for Joining {
             (Verdict::Gone | Verdict::Missing, _) => Phase::failure(Error::CompletionUnknown {
                 place: self.place(line, step),
             }),
-            (_, Step::Join)
-                if status.is_server_error() || fate(&asked, &answer) == Fate::Unanswered =>
-            {
+            (_, Step::Join) if may_be_done(&asked, &answer) => {
                 self.doubted(line, cause, retry_after)
             }
             (_, step) => self.again(line, step, cause, retry_after, |at| {

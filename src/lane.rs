@@ -1,5 +1,5 @@
 //! What every machine of one lane shares: polling, inputs, deadlines, and the one rule about
-//! checkpoints: whatever must survive is durable before anything else is sent.
+//! checkpoints: whatever must survive is durable before the lane sends anything else.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -120,6 +120,9 @@ pub(crate) fn judge<S, T>(
     if status != StatusCode::PRECONDITION_FAILED
         && let Some(version) = response::other_version(answer.headers())
     {
+        if status.is_success() && matches!(asked.op, Op::Create | Op::Concatenate) {
+            line.event(Event::Orphaned);
+        }
         return Err(violation(line, Violation::Version(version)));
     }
     let rejected = |line: &Line, hint| Error::Rejected {
@@ -243,7 +246,7 @@ pub(crate) struct Lane<S: Story> {
     phase: Phase<S::Step, S::Success>,
     /// The checkpoint that the driver keeps, or was last given to keep.
     saved: Option<Checkpoint>,
-    /// It could not be saved, so nobody knows what is kept.
+    /// It could not be saved, or is not yet, so nobody knows what is kept.
     unsaved: bool,
     cancel: Option<Cancel>,
 }
@@ -426,11 +429,11 @@ impl<S: Story> Lane<S> {
             }
             Phase::Saving(saving, then) if saving == id => {
                 if matches!(answer, Answer::Saved) {
+                    self.unsaved = false;
                     self.turn(*then);
                 } else {
                     let failure = failure(answer);
                     self.line.event(Event::CheckpointFailed { failure });
-                    self.unsaved = true;
                     self.phase = *then;
                 }
             }
@@ -456,7 +459,7 @@ impl<S: Story> Lane<S> {
             self.phase = next;
         } else {
             self.saved.clone_from(&wanted);
-            self.unsaved = false;
+            self.unsaved = true;
             let id = self.line.begin(Duty::Save(wanted));
             self.phase = Phase::Saving(id, Box::new(next));
         }

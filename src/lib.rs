@@ -136,11 +136,12 @@
 //!   lost exchange only the server's own word counts, so a `HEAD` comes before the next byte.
 //! - A success is [acknowledged](Completion::Acknowledged) or [observed](Completion::Observed), and
 //!   says which. A refusal that reached the client is never turned into a success.
-//! - Whatever must survive a restart is [saved](Duty::Save) before anything else is sent.
+//! - Whatever must survive a restart is [saved](Duty::Save) before anything else of the upload is sent;
+//!   of an upload in parts, anything else of that part, and before the parts are joined.
 //! - Everything is bounded: attempts, redirects, requests without progress, waits, and, where the
 //!   machine is polled while it is out, every exchange.
-//! - What the caller's [headers](Config::headers) say goes to the caller's own origin alone, and
-//!   nothing is ever sent in the clear that began on https.
+//! - What the caller's [headers](Config::headers) say goes to the caller's own origin alone, and to
+//!   those that it [trusts](Foreign::Trust); nothing is ever sent in the clear that began on https.
 //!
 //! The simulation in `tus-testkit` checks these over millions of schedules, and the fuzz targets over
 //! whatever a server may say.

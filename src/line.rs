@@ -311,7 +311,7 @@ impl Line {
         if let Some(detour) = detour {
             *request.uri_mut() = detour.url.as_uri().clone();
         }
-        let url = UploadUrl::new(request.uri().clone());
+        let url = UploadUrl::from(request.uri().clone());
         let moved = detour.is_some_and(|detour| detour.permanent);
         let body = request.body().clone();
         let patience = match op {
@@ -474,7 +474,7 @@ impl Line {
             foreign,
             upgraded,
         } = self.credentials.admit(base, location)?;
-        let url = UploadUrl::new(uri);
+        let url = UploadUrl::from(uri);
         if upgraded {
             self.event(Event::Upgraded { url: url.clone() });
         }

@@ -119,7 +119,8 @@ pub enum Duty {
         challenges: Vec<HeaderValue>,
     },
     /// Make this checkpoint durable, or with `None` forget the one that was saved; answered by
-    /// [`Answer::Saved`]. Nothing is sent meanwhile.
+    /// [`Answer::Saved`]. Nothing that depends on it is sent meanwhile: of an upload in parts, what is
+    /// of other parts is.
     Save(Option<Checkpoint>),
 }
 
@@ -130,7 +131,7 @@ impl fmt::Debug for Duty {
             Self::Exchange(request, terms) => f
                 .debug_struct("Exchange")
                 .field("method", request.method())
-                .field("url", &UploadUrl::new(request.uri().clone()))
+                .field("url", &UploadUrl::from(request.uri().clone()))
                 .field("body", request.body())
                 .field("terms", terms)
                 .finish(),
@@ -146,7 +147,7 @@ impl fmt::Debug for Duty {
                 .finish(),
             Self::Authorize { uri, status, .. } => f
                 .debug_struct("Authorize")
-                .field("url", &UploadUrl::new(uri.clone()))
+                .field("url", &UploadUrl::from(uri.clone()))
                 .field("status", status)
                 .finish_non_exhaustive(),
             Self::Save(checkpoint) => f.debug_tuple("Save").field(checkpoint).finish(),

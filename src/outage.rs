@@ -1,7 +1,6 @@
 //! Failures of several parts that have one cause.
 
-/// New bytes, in sum, that count as progress.
-const PROGRESS: u64 = 64 * 1024;
+use crate::retry::Gained;
 
 /// Counts outages: failures of exchanges that were sent before the last counted failure are one with
 /// it.
@@ -15,7 +14,7 @@ pub(crate) struct Outage {
     mark: u64,
     /// The last exchange of each lane.
     last: Vec<u64>,
-    gained: u64,
+    gained: Gained,
 }
 
 impl Outage {
@@ -26,7 +25,7 @@ impl Outage {
             exchanges: 0,
             mark: 0,
             last: Vec::new(),
-            gained: 0,
+            gained: Gained::default(),
         }
     }
 
@@ -66,9 +65,7 @@ impl Outage {
 
     /// The server has so many bytes of a part that it never had before; `all`: none of it remains.
     pub(crate) fn gain(&mut self, bytes: u64, all: bool) {
-        self.gained = self.gained.saturating_add(bytes);
-        if bytes > 0 && (all || self.gained >= PROGRESS) {
-            self.gained = 0;
+        if self.gained.add(bytes, all) {
             self.counted = 0;
         }
     }
@@ -77,6 +74,7 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retry::PROGRESS;
 
     #[test]
     fn what_was_sent_before_the_last_counted_failure_is_one_with_it() {

@@ -50,6 +50,10 @@ pub struct Parallel {
     observed: bool,
     /// There is nothing to go on from.
     forgotten: bool,
+    /// How many uploads that nobody knows of may be left on the server.
+    orphans: usize,
+    /// How many were deleted, for the caller wants none.
+    deleted: usize,
     outage: Outage,
     saving: Saving,
     asking: Asking,
@@ -204,7 +208,7 @@ impl Parallel {
         for (number, (part, saved)) in (1..).zip(pieces.parts) {
             let mut line = Line::of_lane(number, config, credentials.clone());
             let (mut transfer, refusal) = begin_part(&mut line, &start, saved, part, &part_config)?;
-            transfer.may_be_joined(pieces.joining || pieces.whole.is_some());
+            transfer.note_joined(pieces.joining || pieces.whole.is_some());
             if let Some(refusal) = refusal {
                 let place = transfer.place(&line, Op::Probe);
                 refused.get_or_insert(Error::Location { place, refusal });
@@ -251,21 +255,19 @@ impl Parallel {
             // What refused a part's last byte said more than the whole does (R8).
             Some(_) if stands => (Stage::Send, Phase::Over(None)),
             Some(_) => (Stage::Join, Phase::Ready(joining::Step::Glance)),
-            None if early && !pieces.joining => (Stage::Create, Phase::Over(None)),
+            None if early && !stands && !pieces.joining => (Stage::Create, Phase::Over(None)),
             None => (Stage::Send, Phase::Over(None)),
         };
         let observed = joining.whole.is_some();
-        let mut said = VecDeque::new();
-        if pieces.joining && stage != Stage::End {
-            // The whole of an earlier run may be there.
-            said.push_back(Output::Event(Event::Orphaned));
-        }
+        // The whole of an earlier run may be there.
+        let orphan = pieces.joining && stage != Stage::End;
+        let orphan = orphan.then_some(Output::Event(Event::Orphaned));
         Ok(Self {
             identity: match &saved {
                 Some(saved) => saved.identity.clone(),
                 None => config.identity.clone(),
             },
-            endpoint: UploadUrl::new(start),
+            endpoint: UploadUrl::from(start),
             settings: config.parts.clone(),
             parts: parts.collect(),
             whole: Lane::new(line, joining, first, None),
@@ -277,10 +279,12 @@ impl Parallel {
             },
             observed,
             forgotten: false,
+            orphans: usize::from(orphan.is_some()),
+            deleted: 0,
             outage: Outage::new(config.retry.attempts),
             saving: Saving::new(saved),
             asking: Asking::default(),
-            said,
+            said: orphan.into_iter().collect(),
             end: refused.map(Err),
             cancel: None,
             began: false,

@@ -5,9 +5,26 @@ use std::time::Duration;
 use crate::{Limit, RetryPolicy, Tick};
 
 /// New bytes, in sum, that count as progress.
-const PROGRESS: u64 = 64 * 1024;
+pub(crate) const PROGRESS: u64 = 64 * 1024;
 /// Requests without progress after which a server is held to be playing with us.
 const REQUESTS: u32 = 1_000;
+
+/// New bytes since the last progress.
+#[derive(Debug, Default)]
+pub(crate) struct Gained(u64);
+
+impl Gained {
+    /// The server has so many bytes that it never had before; `all`: none remains. Whether that is
+    /// progress.
+    pub(crate) fn add(&mut self, bytes: u64, all: bool) -> bool {
+        self.0 = self.0.saturating_add(bytes);
+        let progress = bytes > 0 && (all || self.0 >= PROGRESS);
+        if progress {
+            self.0 = 0;
+        }
+        progress
+    }
+}
 
 /// What is left of a retry policy.
 #[derive(Debug)]
@@ -16,7 +33,7 @@ pub(crate) struct Budget {
     random: Random,
     failures: u32,
     requests: u32,
-    gained: u64,
+    gained: Gained,
     began: Option<Tick>,
     /// Since when there was no progress: the first failed attempt. Time in which bytes were taken, or
     /// nobody asked, is taken out.
@@ -38,7 +55,7 @@ impl Budget {
             random: Random(seed),
             failures: 0,
             requests: 0,
-            gained: 0,
+            gained: Gained::default(),
             began: None,
             quiet: Tick::default(),
         }
@@ -67,15 +84,14 @@ impl Budget {
 
     /// Begins anew, for another task.
     pub(crate) fn renew(&mut self) {
-        self.gained = 0;
+        self.gained = Gained::default();
         self.failures = 0;
         self.requests = 0;
     }
 
     /// The server confirmed so many bytes that it never had before; `all`: none remains.
     pub(crate) fn gain(&mut self, bytes: u64, all: bool) {
-        self.gained = self.gained.saturating_add(bytes);
-        if bytes > 0 && (all || self.gained >= PROGRESS) {
+        if self.gained.add(bytes, all) {
             self.renew();
         }
     }

@@ -140,7 +140,7 @@ impl Transfer {
             && !config.stream;
         let resource = match &start {
             Start::Endpoint(_) => None,
-            Start::Upload(url) => Some(Resource::at(UploadUrl::new(url.clone()), length)),
+            Start::Upload(url) => Some(Resource::at(UploadUrl::from(url.clone()), length)),
         };
         Ok(Self {
             start,
@@ -216,8 +216,8 @@ impl Transfer {
         Some(self.resource.as_ref()?.url.as_uri())
     }
 
-    /// Whether it may have been joined with others, and moved away, if it is complete.
-    pub(crate) fn may_be_joined(&mut self, may: bool) {
+    /// Takes whether it may have been joined with others, and moved away, if it is complete.
+    pub(crate) fn note_joined(&mut self, may: bool) {
         self.joined = may;
     }
 
@@ -258,7 +258,7 @@ impl Transfer {
     fn url(&self) -> UploadUrl {
         match &self.resource {
             Some(resource) => resource.url.clone(),
-            None => UploadUrl::new(self.start.uri().clone()),
+            None => UploadUrl::from(self.start.uri().clone()),
         }
     }
 
@@ -552,18 +552,21 @@ impl Story for Transfer {
             }
             Err(next) => return next,
         };
-        if step == Step::Probe && verdict != Verdict::Success {
+        if step == Step::Probe
+            && verdict != Verdict::Success
+            && let Some(error) = self.owed.end.take()
+        {
             // One HEAD is enough for a doubt.
-            if let Some(error) = self.owed.end.take() {
-                return Phase::failure(*error);
-            }
-            if let Some(resource) = &mut self.resource
-                && verdict != Verdict::Missing
-            {
-                resource.absence = Absence::default();
-            }
+            return Phase::failure(*error);
         }
-        self.decide(line, step, verdict, &flight, &answer)
+        if step == Step::Probe
+            && verdict != Verdict::Missing
+            && let Some(resource) = &mut self.resource
+        {
+            // Only those in a row are evidence.
+            resource.absence = Absence::default();
+        }
+        self.decide(line, step, (verdict, &asked), &flight, &answer)
     }
 
     fn lost(&mut self, line: &mut Line, step: Step, flight: Flight, loss: Loss) -> Next {
@@ -581,6 +584,10 @@ impl Story for Transfer {
         let loss = match loss.passing() {
             Ok(loss) => loss,
             Err(failure) => {
+                if step == Step::Create && failure.kind != FailureKind::Hopeless {
+                    // It was on its way when its source failed.
+                    line.event(Event::Orphaned);
+                }
                 let place = self.place(line, op);
                 return Phase::failure(match failure.kind {
                     FailureKind::SourceChanged => Error::SourceChanged { place },

@@ -159,7 +159,7 @@ impl Upload {
 pub(crate) fn readmit(line: &mut Line, home: &Uri, url: &Uri) -> (UploadUrl, Option<Refusal>) {
     match line.admit(home, url.to_string().as_bytes()) {
         Ok(url) => (url, None),
-        Err(refusal) => (UploadUrl::new(url.clone()), Some(refusal)),
+        Err(refusal) => (UploadUrl::from(url.clone()), Some(refusal)),
     }
 }
 

@@ -14,10 +14,6 @@ use crate::wire::reference;
 pub struct UploadUrl(Uri);
 
 impl UploadUrl {
-    pub(crate) fn new(uri: Uri) -> Self {
-        Self(uri)
-    }
-
     /// The whole URL, for requests.
     #[must_use]
     pub fn as_uri(&self) -> &Uri {

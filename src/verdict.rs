@@ -123,6 +123,8 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
         (412, _) => Fatal(Some(Hint::Version)),
         (413, Append) if !response::upload_too_large(answer, asked.length) => RequestTooLarge,
         (413, _) => Fatal(Some(Hint::TooLarge)),
+        (414 | 431, Create) => Fatal(Some(Hint::MetadataTooLong)),
+        (414 | 431, Concatenate) => Fatal(Some(Hint::PartListTooLong)),
         (414 | 431, _) => Fatal(Some(Hint::FieldsTooLong)),
         (421, _) if !asked.fresh => NewConnection,
         (421, _) => Fatal(Some(Hint::Misdirected)),
@@ -143,6 +145,11 @@ pub(crate) enum Fate {
     Unanswered,
     /// It was refused (rule R8).
     Refused,
+}
+
+/// Whether what is to be asked for again may have been done all the same, by the answer.
+pub(crate) fn may_be_done(asked: &Asked, answer: &Response<Bytes>) -> bool {
+    answer.status().is_server_error() || fate(asked, answer) == Fate::Unanswered
 }
 
 /// The fate of a completing request, by its answer.

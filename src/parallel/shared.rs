@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::stages::Stage;
 use super::{Joins, Parallel, Part, State, part_of};
-use crate::checkpoint::Pieces;
+use crate::checkpoint::{Pieces, Saved};
 use crate::lane::failure;
 use crate::wire::request::concatenation_list;
 use crate::{
@@ -22,7 +22,7 @@ const MOST_URLS: usize = 512 * 1024;
 pub(super) struct Saving {
     /// The checkpoint that the driver keeps, or was last given to keep.
     kept: Option<Checkpoint>,
-    /// It could not be saved, so nobody knows what is kept.
+    /// It could not be saved, or is not yet, so nobody knows what is kept.
     unsaved: bool,
     /// It may not be what is true any more.
     pub(super) changed: bool,
@@ -111,7 +111,12 @@ impl Parallel {
             parts: self
                 .parts
                 .iter()
-                .map(|part| (part.length, part.lane.story().saved()))
+                .map(|part| {
+                    let saved = part.lane.story().saved();
+                    // Known here, whatever the server was told.
+                    let length = Some(part.length);
+                    (part.length, saved.map(|saved| Saved { length, ..saved }))
+                })
                 .collect(),
             joining: self.joins != Joins::No,
             whole: (self.whole.story().whole.as_ref()).map(|url| url.as_uri().clone()),
@@ -148,7 +153,7 @@ impl Parallel {
             return true;
         }
         saving.kept.clone_from(&wanted);
-        saving.unsaved = false;
+        saving.unsaved = true;
         let id = self.whole.line_mut().next_id();
         self.saving.out = Some((id, waiting));
         self.said.push_back(Output::Begin(id, Duty::Save(wanted)));
@@ -167,10 +172,11 @@ impl Parallel {
     }
 
     fn saved(&mut self, waiting: Vec<DutyId>, answer: Answer) {
-        if !matches!(answer, Answer::Saved) {
+        if matches!(answer, Answer::Saved) {
+            self.saving.unsaved = false;
+        } else {
             let failure = failure(answer);
             self.tell(Event::CheckpointFailed { failure });
-            self.saving.unsaved = true;
         }
         self.release(waiting);
     }

@@ -165,6 +165,12 @@ impl Parallel {
         let part = &mut self.parts[at];
         part.state = State::Over;
         match (self.stage, result) {
+            (
+                Stage::Terminate,
+                Err(Error::Cancelled {
+                    terminated: true, ..
+                }),
+            ) => self.deleted += 1,
             (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
                 self.rather(error);
             }
@@ -202,6 +208,7 @@ impl Parallel {
             (Stage::Terminate, Ok(_)) => {
                 self.whole.story_mut().whole = None;
                 self.saving.changed = true;
+                self.deleted += 1;
             }
             (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
                 self.rather(error);
@@ -214,7 +221,7 @@ impl Parallel {
         match joined {
             Joined::At { url, look: true } => {
                 self.whole.story_mut().whole = Some(url);
-                self.parts_may_be_joined(true);
+                self.note_parts_joined(true);
                 self.stage = Stage::Send;
                 self.saving.changed = true;
             }
@@ -238,7 +245,7 @@ impl Parallel {
                 self.saving.changed = true;
                 self.whole.story_mut().verified = true;
                 self.stage = Stage::Send;
-                self.parts_may_be_joined(self.joins == Joins::InDoubt);
+                self.note_parts_joined(self.joins == Joins::InDoubt);
                 for part in &mut self.parts {
                     part.state = State::Waiting;
                     part.lane.line_mut().hold_until(at);
@@ -249,17 +256,17 @@ impl Parallel {
         }
     }
 
-    /// Whether a part that is gone may be so because it was joined.
-    pub(super) fn parts_may_be_joined(&mut self, may: bool) {
+    /// Takes whether a part that is gone may be so because it was joined.
+    pub(super) fn note_parts_joined(&mut self, may: bool) {
         for part in &mut self.parts {
-            part.lane.story_mut().may_be_joined(may);
+            part.lane.story_mut().note_joined(may);
         }
     }
 
     /// There is one upload now.
     fn succeed(&mut self, url: UploadUrl, completion: Completion) {
         let urls = self.parts.iter().filter_map(Part::url);
-        let parts: Vec<_> = urls.cloned().map(UploadUrl::new).collect();
+        let parts: Vec<_> = urls.cloned().map(UploadUrl::from).collect();
         let (left, parts) = if self.settings.discard {
             (parts, Vec::new())
         } else {
@@ -316,6 +323,9 @@ impl Parallel {
             self.whole.line_mut().budget.renew();
             self.whole.restart(|_| joining::Step::Discard);
         } else if let Some(mut result) = self.end.take() {
+            if let Err(Error::Cancelled { terminated, .. }) = &mut result {
+                *terminated &= self.deleted > 0 && self.orphans == 0;
+            }
             if let Err(error) = &mut result {
                 // What was kept may name parts that are deleted by now.
                 error.place_mut().resumable = self.saving.is_kept() && self.pieces().is_some();

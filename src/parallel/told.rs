@@ -34,7 +34,7 @@ impl Parallel {
                     if self.is_shared(at, request.uri()) {
                         return self.end_as_shared(at);
                     }
-                    self.parts[at].target = Some(UploadUrl::new(request.uri().clone()));
+                    self.parts[at].target = Some(UploadUrl::from(request.uri().clone()));
                 }
                 self.outage.sent(id.lane);
                 Duty::Exchange(request.map(in_whole), terms)
@@ -77,6 +77,7 @@ impl Parallel {
 
     /// Tells what happened.
     pub(super) fn tell(&mut self, event: Event) {
+        self.orphans += usize::from(matches!(event, Event::Orphaned));
         self.said.push_back(Output::Event(event));
     }
 
@@ -148,7 +149,7 @@ impl Parallel {
     /// The whole waits for a part that is gone, and will be asked for anew.
     pub(super) fn forsake_whole(&mut self) {
         if self.whole.story_mut().whole.take().is_some() {
-            self.parts_may_be_joined(self.joins == Joins::InDoubt);
+            self.note_parts_joined(self.joins == Joins::InDoubt);
             self.saving.changed = true;
             self.tell(Event::Orphaned);
         }

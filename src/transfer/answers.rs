@@ -10,12 +10,21 @@ use crate::lane::Phase;
 use crate::line::{Flight, Line};
 use crate::resource::{Ghost, Resource};
 use crate::upload::{Completion, Uploaded};
-use crate::verdict::Verdict;
+use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::response;
 use crate::wire::words::escape;
-use crate::{Cause, Error, Event, Hint, Op, UploadUrl, Violation};
+use crate::{Cause, Error, Event, Hint, Op, Place, UploadUrl, Violation};
 
 impl Transfer {
+    /// Where an answer came from that is the end.
+    fn place_of(&self, line: &Line, op: Op, flight: &Flight) -> Box<Place> {
+        let url = flight.url.clone();
+        Box::new(Place {
+            url,
+            ..*self.place(line, op)
+        })
+    }
+
     /// All bytes are there.
     fn complete(&mut self, line: &Line, op: Op, completion: Completion) -> Next {
         let place = self.place(line, op);
@@ -107,7 +116,7 @@ impl Transfer {
         &mut self,
         line: &mut Line,
         step: Step,
-        verdict: Verdict,
+        (verdict, asked): (Verdict, &Asked),
         flight: &Flight,
         answer: &Response<Bytes>,
     ) -> Next {
@@ -141,7 +150,7 @@ impl Transfer {
             }
             (Verdict::RequestTooLarge, _) => {
                 let error = Error::Rejected {
-                    place: self.place(line, Op::Append),
+                    place: self.place_of(line, Op::Append, flight),
                     status,
                     words: response::refusal(flight.url.as_uri(), answer),
                     hint: Some(Hint::RequestTooLarge),
@@ -166,9 +175,7 @@ impl Transfer {
                     Verdict::LengthKnown => self.told = Told::Yes,
                     _ => (),
                 }
-                if step == Step::Create
-                    && (status.is_server_error() || matches!(status.as_u16(), 400 | 408 | 499))
-                {
+                if step == Step::Create && may_be_done(asked, answer) {
                     self.creation.bytes = 0;
                     line.event(Event::Orphaned);
                 }
@@ -187,8 +194,8 @@ impl Transfer {
         let url = match named {
             Ok(url) => url,
             Err(misread) => {
-                let mut place = self.place(line, Op::Create);
-                place.url = flight.url.clone();
+                line.event(Event::Orphaned);
+                let place = self.place_of(line, Op::Create, flight);
                 return Phase::failure(misread.at(place, answer));
             }
         };
@@ -204,6 +211,7 @@ impl Transfer {
             ..Resource::at(url, self.length)
         };
         if let Some(conflict) = resource.contradiction(headers, offset.unwrap_or(0)) {
+            line.event(Event::Orphaned);
             return self.conflict(line, Op::Create, conflict);
         }
         self.resource = Some(resource);
@@ -247,8 +255,7 @@ impl Transfer {
                 let retry_after = response::retry_after(headers);
                 self.again(line, Op::Probe, cause, retry_after, Step::Probe)
             } else {
-                let mut place = self.place(line, Op::Probe);
-                place.url = flight.url.clone();
+                let place = self.place_of(line, Op::Probe, flight);
                 Phase::failure(Error::Protocol {
                     place,
                     status,
@@ -322,7 +329,7 @@ impl Transfer {
         if answer.status() == StatusCode::CREATED && response::location(headers).is_some() {
             line.event(Event::Orphaned);
             return Phase::failure(Error::Protocol {
-                place: self.place(line, Op::Append),
+                place: self.place_of(line, Op::Append, flight),
                 status: answer.status(),
                 violation: Violation::NotAppended,
             });

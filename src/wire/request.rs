@@ -87,7 +87,7 @@ pub(crate) fn concatenate(endpoint: &Uri, list: HeaderValue, metadata: &Metadata
 }
 
 /// The value of `Upload-Concat` that names these parts, in order. `home`: those that are on its
-/// origin are named by path and query alone. It is sensitive, for the URLs are capabilities.
+/// origin are named by path and query alone, where that cannot be read as a host. It is sensitive, for the URLs are capabilities.
 pub(crate) fn concatenation_list<'a>(
     parts: impl Iterator<Item = &'a Uri>,
     home: Option<&Uri>,
@@ -97,7 +97,9 @@ pub(crate) fn concatenation_list<'a>(
         list.push(if n == 0 { ';' } else { ' ' });
         match (home, part.path_and_query()) {
             (Some(home), Some(path))
-                if home.scheme() == part.scheme() && home.authority() == part.authority() =>
+                if home.scheme() == part.scheme()
+                    && home.authority() == part.authority()
+                    && !path.as_str().starts_with("//") =>
             {
                 list.push_str(path.as_str());
             }
@@ -212,6 +214,12 @@ mod tests {
             "final;/files/1,2?k=v https://b.test/2 https://a.test:8443/3"
         );
         assert!(concatenation_list(parts.iter(), None).is_sensitive());
+        // What begins with two slashes would name another host.
+        let slashes = [Uri::from_static("https://a.test//files/1")];
+        assert_eq!(
+            concatenation_list(slashes.iter(), Some(&home)),
+            "final;https://a.test//files/1"
+        );
     }
 
     // PROTOCOL C1, C8.

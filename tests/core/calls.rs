@@ -290,7 +290,9 @@ fn a_creation_of_its_own_is_judged_like_an_uploads() {
             ..
         }
     ));
-    let error = create(9).answers(201, &[("location", ENDPOINT)]).error();
+    let told = create(9).answers(201, &[("location", ENDPOINT)]);
+    assert_eq!(orphans(&told), 1);
+    let error = told.error();
     assert!(matches!(
         error,
         Error::Protocol {
@@ -320,6 +322,21 @@ fn what_is_not_there_is_deleted() {
     }
     let told = terminate().answers(307, &[("location", "/b")]);
     told.asks("DELETE", "http://example.org/b");
+}
+
+// An attempt that cannot have done anything is no reason to say that it was there.
+#[test]
+fn what_was_not_there_was_not_deleted_by_an_attempt_that_failed() {
+    let refused = [409, 423, 425, 429].map(|status| terminate().answers(status, &[]).waits());
+    let not_sent = terminate().fails(FailureKind::NotSent).waits();
+    for told in refused.into_iter().chain([not_sent]) {
+        assert!(!told.answers(404, &[]).succeeds().existed);
+    }
+    let unknown = [408, 500, 504].map(|status| terminate().answers(status, &[]).waits());
+    for told in unknown.into_iter().chain([terminate().loses()]) {
+        let told = told.answers(429, &[]).waits();
+        assert!(told.answers(404, &[]).succeeds().existed);
+    }
 }
 
 #[test]
@@ -438,7 +455,7 @@ fn a_concatenation_is_judged_like_a_creation() {
         (400, None),
         (403, Some(Hint::Permission)),
         (404, Some(Hint::Endpoint)),
-        (431, Some(Hint::FieldsTooLong)),
+        (431, Some(Hint::PartListTooLong)),
         (501, Some(Hint::Method)),
     ] {
         rejected(&concatenate().answers(status, &[]).error(), hint, status);

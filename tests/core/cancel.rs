@@ -268,6 +268,23 @@ fn a_cancel_waits_for_the_checkpoint_that_is_being_saved() {
     assert!(saving().cancel(Cancel::Keep).cancel(Cancel::Now).over());
 }
 
+// It may be durable by then, or not: nobody will hear.
+#[test]
+fn a_cancel_now_promises_no_checkpoint_that_is_still_being_saved() {
+    let saving = Scenario::create(9).holding_saves();
+    let saving = saving.answers(201, &[("location", "a")]);
+    let (error, _) = saving.cancel(Cancel::Now).ends();
+    assert!(!error.resumable(), "{error:?}");
+    let ending = Scenario::created(9).holding_saves().sent(9);
+    let (error, _) = ending.answers(422, &[]).cancel(Cancel::Now).ends();
+    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    assert!(!error.resumable(), "{error:?}");
+    // What is durable is.
+    let saved = Scenario::created(9).sent(9);
+    let (error, _) = saved.cancel(Cancel::Now).ends();
+    assert!(error.resumable(), "{error:?}");
+}
+
 // Whether or not anybody was told of it yet.
 #[test]
 fn a_cancel_after_the_end_changes_nothing() {

@@ -180,10 +180,10 @@ fn a_refusal_ends_it_and_says_what_to_do() {
         (410, Some(Hint::Endpoint)),
         (412, Some(Hint::Version)),
         (413, Some(Hint::TooLarge)),
-        (414, Some(Hint::FieldsTooLong)),
+        (414, Some(Hint::MetadataTooLong)),
         (418, None),
         (422, None),
-        (431, Some(Hint::FieldsTooLong)),
+        (431, Some(Hint::MetadataTooLong)),
         (451, None),
         (501, Some(Hint::Method)),
         (505, Some(Hint::Method)),
@@ -368,6 +368,30 @@ fn a_creation_that_may_have_happened_is_told() {
     Scenario::create(5)
         .cancel(tus_proto::Cancel::Keep)
         .tells(&Event::Orphaned);
+}
+
+#[test]
+fn a_creation_whose_answer_is_of_no_use_may_have_happened() {
+    let of_no_use: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("location", ENDPOINT)],
+        &[("location", "http://user@example.org/files/a")],
+        &[("location", URL), ("upload-length", "6")],
+        &[("location", URL), ("tus-resumable", "0.2.2")],
+    ];
+    for fields in of_no_use {
+        let (error, told) = Scenario::create(5).answers(201, fields).ends();
+        let orphans = told.count(|event| *event == Event::Orphaned);
+        assert_eq!(orphans, 1, "{fields:?}: {error:?}");
+    }
+    for status in [302, 403, 412] {
+        let (error, told) = Scenario::create(5).answers(status, &[]).ends();
+        assert_eq!(
+            told.count(|event| *event == Event::Orphaned),
+            0,
+            "{error:?}"
+        );
+    }
 }
 
 #[test]

@@ -77,6 +77,7 @@ fn nothing_is_asked_before_that_is_saved() {
 fn a_whole_of_another_length_is_not_that_of_the_parts() {
     for (name, value) in [("upload-length", "9"), ("upload-offset", "11")] {
         let story = asked().answers(0, 201, &[("location", WHOLE), (name, value)]);
+        assert_eq!(orphans(&story), 1, "{name}");
         let error = story.error();
         assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
         assert!(!error.resumable());
@@ -138,10 +139,12 @@ fn other_refusals_are_the_end() {
         );
         assert!(error.resumable());
     }
-    let error = asked().answers(0, 201, &[]).error();
-    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
-    let error = asked().answers(0, 201, &[("location", "/files/")]).error();
-    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    for fields in [&[][..], &[("location", "/files/")]] {
+        let story = asked().answers(0, 201, fields);
+        assert_eq!(orphans(&story), 1, "{fields:?}");
+        let error = story.error();
+        assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+    }
 }
 
 // §4, 25.
@@ -314,8 +317,33 @@ fn parts_that_are_complete_at_their_creation_are_joined_as_ever() {
 #[test]
 fn a_whole_may_be_complete_by_the_answer_that_names_it() {
     let whole = [("location", WHOLE), ("upload-offset", "10")];
-    early().answers(0, 201, &whole).succeeds();
     asked().answers(0, 201, &whole).succeeds();
+}
+
+// It was asked for before a byte was sent: whatever it has, it is not the source's.
+#[test]
+fn a_whole_asked_for_early_is_not_complete_before_its_parts() {
+    let whole = [("location", WHOLE), ("upload-offset", "10")];
+    let story = early().answers(0, 201, &whole).out(&[1, 2]);
+    let story = story.appends(1, 0..5, 0).appends(2, 5..10, 0);
+    story.send(&[5, 5]).looks().finds(0, 10).succeeds();
+}
+
+// R8: the server checks a part when it is complete, and did not want this one.
+#[test]
+fn a_whole_is_not_asked_for_early_while_the_refusal_of_a_part_stands() {
+    let story = Several::created_with(&[5, 5], |config| offers(config, &["concatenation"]));
+    let story = story.sent(1, 5).answers_with(1, 422, &[], "wrong");
+    let kept = story.checkpoint();
+    assert!(kept.to_text().contains("ending refused 422 wrong\n"));
+    assert!(kept.to_text().contains("joining no\n"));
+    let story = Several::resume_with(&kept, unfinished);
+    let error = story.finds(1, 5).error();
+    assert!(
+        matches!(&error, Error::Unfinished { status, .. } if *status == 422),
+        "{error:?}"
+    );
+    assert!(error.resumable());
 }
 
 #[test]
@@ -648,6 +676,7 @@ fn a_cancel_now_does_nothing_more() {
         let story = story.cancel(Cancel::Now);
         assert_eq!(story.stopped.len(), out, "{stage}");
         assert_eq!(story.saves.len(), saves, "{stage}");
+        let saving = story.is_saving();
         let (error, story) = story.ends();
         assert!(
             matches!(
@@ -659,6 +688,8 @@ fn a_cancel_now_does_nothing_more() {
             ),
             "{stage}: {error:?}"
         );
+        // Nobody will hear whether what is being saved is.
+        assert_eq!(error.resumable(), saves > 0 && !saving, "{stage}");
         assert!(story.lanes().is_empty());
     }
 }
@@ -666,6 +697,8 @@ fn a_cancel_now_does_nothing_more() {
 #[test]
 fn a_cancel_may_delete_all_there_is() {
     for (stage, story) in stages() {
+        let mut exchanges = story.out.values();
+        let creates = exchanges.any(|(_, request, _)| request.method() == "POST");
         let mut story = story.cancel(Cancel::Terminate);
         let mut deleted = Vec::new();
         while !story.over() {
@@ -688,19 +721,50 @@ fn a_cancel_may_delete_all_there_is() {
             _ => &[url(1), url(2)],
         };
         assert_eq!(deleted, expected, "{stage}");
+        // What is in the air may be made after all, and nobody will know where.
+        let left = creates || stage == "they are looked at";
+        assert_eq!(orphans(&story), usize::from(left), "{stage}");
         let error = story.error();
-        assert!(
-            matches!(
-                error,
-                Error::Cancelled {
-                    terminated: true,
-                    ..
-                }
-            ),
-            "{stage}: {error:?}"
-        );
+        let Error::Cancelled { terminated, .. } = error else {
+            panic!("{stage}: {error:?}")
+        };
+        assert_eq!(terminated, !left, "{stage}");
         assert!(!error.resumable());
     }
+}
+
+#[test]
+fn what_never_was_is_not_deleted() {
+    let story = Several::join(&[5, 5]).answers(1, 429, &[]);
+    let error = story.cancel(Cancel::Terminate).error();
+    assert!(
+        matches!(
+            error,
+            Error::Cancelled {
+                terminated: false,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+// The whole of an earlier run may be there, though its parts are deleted.
+#[test]
+fn a_whole_that_nobody_knows_of_is_not_deleted() {
+    let story = Several::resume(&asked().checkpoint()).cancel(Cancel::Terminate);
+    let story = story.answers(1, 204, &[]).answers(2, 204, &[]);
+    let error = story.error();
+    assert!(
+        matches!(
+            error,
+            Error::Cancelled {
+                terminated: false,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
 }
 
 // A server holds on to a part that a whole waits for.

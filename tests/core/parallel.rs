@@ -714,6 +714,24 @@ fn a_part_of_another_length_is_another_upload() {
     assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
 }
 
+// What is saved is what is read again, which the story checks of each checkpoint (I9).
+#[test]
+fn a_part_that_waits_to_be_told_its_length_is_kept_with_it() {
+    let deferred = [
+        ("upload-offset", "2"),
+        ("upload-defer-length", "1"),
+        ("upload-expires", "Sun, 06 Nov 2044 08:49:37 GMT"),
+    ];
+    let story = Several::created(&[5, 5])
+        .loses(1)
+        .answers(1, 200, &deferred);
+    let story = story.appends(1, 2..5, 2);
+    assert_eq!(story.request(1).headers()["upload-length"], "5");
+    let story = Several::resume(&story.checkpoint());
+    let story = story.answers(1, 200, &deferred).appends(1, 2..5, 2);
+    assert_eq!(story.request(1).headers()["upload-length"], "5");
+}
+
 // Time.
 
 #[test]

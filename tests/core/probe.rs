@@ -290,6 +290,27 @@ fn an_unsigned_404_is_doubted_at_first() {
 }
 
 #[test]
+fn unsigned_404s_that_a_find_came_between_do_not_add_up() {
+    let mut scenario = Scenario::created(9).sent(2).loses();
+    for _ in 0..2 {
+        scenario = scenario.probes().answers(404, &[]).waits();
+    }
+    scenario
+        .probes()
+        .finds(2)
+        .appends(2..9)
+        .after(Duration::from_secs(30))
+        .sent(1)
+        .after(Duration::from_secs(30))
+        .loses()
+        .waits()
+        .probes()
+        .answers(404, &[])
+        .waits()
+        .probes();
+}
+
+#[test]
 fn an_unsigned_404_is_believed_only_if_it_came_both_often_and_long() {
     let missing = || {
         Scenario::created(9)

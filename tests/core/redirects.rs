@@ -52,6 +52,24 @@ fn a_permanent_redirect_moves_the_upload_once_tus_is_heard_there() {
 }
 
 #[test]
+fn an_append_that_an_answer_ends_names_the_url_that_answered() {
+    let at = |url: &str, error: &Error| {
+        assert_eq!(error.place().url.expose(), url, "{error:?}");
+    };
+    let led = || Scenario::created(9).answers(307, &[("location", "/b")]);
+    for status in [403, 422] {
+        at("http://example.org/b", &led().answers(status, &[]).error());
+    }
+    let too_large = led().answers(413, &[]).probes().finds(0);
+    at("http://example.org/b", &too_large.error());
+    let another = led().answers(201, &[("location", "/c")]);
+    at("http://example.org/b", &another.error());
+    // What no one answer says is of the upload.
+    let gone = led().loses().answers(307, &[("location", "/b")]);
+    at(URL, &gone.cancel(tus_proto::Cancel::Keep).error());
+}
+
+#[test]
 fn redirects_end() {
     let mut scenario = Scenario::create(9);
     for _ in 0..5 {

@@ -345,6 +345,16 @@ fn a_creation_with_bytes_that_is_cancelled_may_leave_an_orphan() {
     }
 }
 
+#[test]
+fn a_creation_whose_source_fails_in_mid_body_may_leave_an_orphan() {
+    for kind in [FailureKind::Source, FailureKind::SourceChanged] {
+        let (error, told) = create(9).sent(4).fails(kind).ends();
+        assert_eq!(orphans(&told), 1, "{error:?}");
+    }
+    let (error, told) = create(9).fails(FailureKind::Hopeless).ends();
+    assert_eq!(orphans(&told), 0, "{error:?}");
+}
+
 // The upload that is made anew is one like the first.
 #[test]
 fn a_recreation_carries_the_bytes_again() {

@@ -59,7 +59,9 @@ fn hints() {
         (Hint::Proxy, "a proxy wants credentials"),
         (Hint::TooLarge, "larger than the server accepts"),
         (Hint::RequestTooLarge, "no request of any useful size"),
-        (Hint::FieldsTooLong, "shorten the metadata"),
+        (Hint::FieldsTooLong, "fewer fields of your own"),
+        (Hint::MetadataTooLong, "shorten the metadata"),
+        (Hint::PartListTooLong, "use fewer parts"),
         (Hint::NoSpace, "out of space"),
         (Hint::Misdirected, "a server that is not meant for it"),
     ] {
