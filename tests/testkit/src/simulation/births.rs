@@ -10,7 +10,7 @@ use tus_proto::Op;
 use super::pace::passing;
 use super::watch::{Broken, hold};
 
-/// How often something that may not be the tus server says 404 before it is believed.
+/// How often in a row something that may not be the tus server says 404 before it is believed.
 const BELIEVED: u32 = 3;
 
 /// What one process has made, and what it was told of it.
@@ -26,7 +26,7 @@ pub(super) struct Births {
     orphaned: u32,
     /// How many it said that it makes anew.
     anew: u32,
-    /// How often each upload was said to be gone, as far as that goes.
+    /// How often each upload was said to be gone, since it was last said to be there.
     missing: BTreeMap<String, u32>,
 }
 
@@ -76,6 +76,10 @@ impl Births {
             return;
         }
         let evidence = match response.status() {
+            status if status.is_success() => {
+                self.missing.remove(target);
+                return;
+            }
             StatusCode::GONE => BELIEVED,
             StatusCode::NOT_FOUND if response.headers().contains_key("tus-resumable") => BELIEVED,
             StatusCode::NOT_FOUND => 1,
