@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use tus_proto::{
-    Answer, Authorize, Cause, Conflict, Deadline, Error, Extension, Failure, FailureKind, Hint,
-    Limit, Op, Role, Tick, Upload, Veto,
+    Answer, Authorize, Cancel, Cause, Conflict, Deadline, Duty, DutyId, Error, Extension, Failure,
+    FailureKind, Hint, Input, Limit, Op, Role, Tick, Upload, Veto,
 };
 
 use crate::scenario::{ENDPOINT, Scenario, URL, config};
@@ -221,6 +221,20 @@ fn what_debug_shows() {
     assert_eq!(format!("{:?}", Veto::default()), "Veto");
     let veto = Veto::when(|_, _| unreachable!("nobody asks"));
     assert_eq!(format!("{veto:?}"), "Veto(..)");
+    let (keep, upto) = (1, 2);
+    let read = Duty::Read { keep, upto };
+    assert_eq!(format!("{read:?}"), "Read { keep: 1, upto: 2 }");
+    let id = DutyId { lane: 0, serial: 7 };
+    for (input, shown) in [
+        (
+            Input::Answer(id, Answer::Saved),
+            "Answer(DutyId { lane: 0, serial: 7 }, Saved)",
+        ),
+        (Input::Sent(id, 9), "Sent(DutyId { lane: 0, serial: 7 }, 9)"),
+        (Input::Cancel(Cancel::Keep), "Cancel(Keep)"),
+    ] {
+        assert_eq!(format!("{input:?}"), shown);
+    }
     let digest = Answer::Digest(Bytes::from_static(b"ab"));
     assert_eq!(format!("{digest:?}"), "Digest(b\"ab\")");
 }
