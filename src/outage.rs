@@ -1,7 +1,6 @@
 //! Failures of several parts that have one cause.
 
-/// New bytes, in sum, that count as progress.
-const PROGRESS: u64 = 64 * 1024;
+use crate::retry::PROGRESS;
 
 /// Counts outages: failures of exchanges that were sent before the last counted failure are one with
 /// it.
@@ -110,5 +109,8 @@ mod tests {
         assert_eq!(outage.failed(1), 1);
         outage.sent(1);
         assert_eq!(outage.failed(1), 2);
+        outage.gain(0, true);
+        outage.sent(1);
+        assert_eq!(outage.failed(1), 3, "what is complete as before is none");
     }
 }

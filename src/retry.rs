@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{Limit, RetryPolicy, Tick};
 
 /// New bytes, in sum, that count as progress.
-const PROGRESS: u64 = 64 * 1024;
+pub(crate) const PROGRESS: u64 = 64 * 1024;
 /// Requests without progress after which a server is held to be playing with us.
 const REQUESTS: u32 = 1_000;
 
