@@ -79,7 +79,7 @@ mod tests {
     // PROTOCOL K2.
     #[test]
     fn names_are_lower_case_ascii() {
-        for name in ["sha1", "crc32c", "sha3-256", "x_9"] {
+        for name in ["sha1", "crc32c", "sha3-256", "x_9", &"x".repeat(64)] {
             assert_eq!(Algorithm::new(name).unwrap().as_str(), name);
         }
         for name in [

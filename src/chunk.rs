@@ -148,6 +148,8 @@ mod tests {
         }
         assert_eq!(chunk.size(LEFT), FLOOR);
         assert_eq!(up_to(None).refused(100_000), Some(FLOOR));
+        let mut odd = sized(None, None, Some(10_000));
+        assert_eq!(odd.refused(FLOOR), None, "nor to the multiple below it");
     }
 
     #[test]

@@ -277,7 +277,6 @@ impl Story for Joining {
         let asked = Asked {
             worked: step.op() == Op::Probe,
             verified: self.verified,
-            length: Some(self.length),
             ..Asked::new(step.op(), flight.fresh)
         };
         let verdict = judge(line, (step, step), &asked, &flight, &answer, |line| {
@@ -346,16 +345,11 @@ impl Story for Joining {
     }
 
     fn cancelled(&mut self, line: &mut Line, flight: Option<Flight>, _: Cancel) -> Next {
-        let step = match flight.map(|flight| flight.op) {
-            Some(Op::Concatenate) => {
-                line.event(Event::Orphaned);
-                Step::Join
-            }
-            Some(Op::Terminate) => Step::Discard,
-            _ => Step::Look,
-        };
+        if flight.is_some_and(|flight| flight.op == Op::Concatenate) {
+            line.event(Event::Orphaned);
+        }
         Phase::failure(Error::Cancelled {
-            place: self.place(line, step),
+            place: self.place(line, Step::Look),
             terminated: false,
         })
     }

@@ -108,5 +108,8 @@ mod tests {
         assert_eq!(outage.failed(1), 1);
         outage.sent(1);
         assert_eq!(outage.failed(1), 2);
+        outage.gain(0, true);
+        outage.sent(1);
+        assert_eq!(outage.failed(1), 3, "what is complete as before is none");
     }
 }

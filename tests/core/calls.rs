@@ -306,7 +306,21 @@ fn a_creation_of_its_own_is_judged_like_an_uploads() {
     assert!(matches!(error, Error::Location { .. }), "{error:?}");
     let (error, told) = create(9).cancel(Cancel::Keep).ends();
     assert!(matches!(error, Error::Cancelled { .. }));
-    assert_eq!((orphans(&told), told.stopped.len()), (1, 1));
+    assert_eq!(told.stopped.len(), 1);
+}
+
+// Only a request that is out, and makes something, may leave something.
+#[test]
+fn a_cancel_tells_of_what_may_stay_and_of_nothing_else() {
+    let cancelled = |told: Scenario<Create>| orphans(&told.cancel(Cancel::Keep).ends().1);
+    assert_eq!(cancelled(create(9)), 1);
+    assert_eq!(cancelled(create(9).answers(429, &[])), 0);
+    let (_, told) = concatenate().cancel(Cancel::Now).ends();
+    assert_eq!(orphans(&told), 1);
+    let (_, told) = terminate().cancel(Cancel::Keep).ends();
+    assert_eq!(orphans(&told), 0);
+    let (_, told) = discover().cancel(Cancel::Keep).ends();
+    assert_eq!(orphans(&told), 0);
 }
 
 // D1; §4, 33.

@@ -163,6 +163,28 @@ fn a_lost_answer_is_asked_for_again_when_the_parts_are_still_there() {
 }
 
 #[test]
+fn what_cannot_be_sent_is_the_end_of_the_whole() {
+    let whole = || early().joined();
+    let terminated = whole().cancel(Cancel::Terminate);
+    for (stage, kept, story) in [
+        ("it is joined", true, asked()),
+        ("it is looked at", true, whole().send(&[5, 5]).looks()),
+        ("it is deleted", false, terminated.asks(0, "DELETE", WHOLE)),
+    ] {
+        let mut story = story.fails(0, FailureKind::Hopeless);
+        while let Some(lane) = story.lanes().first().copied() {
+            story = story.answers(lane, 204, &[]);
+        }
+        let error = story.error();
+        assert!(
+            matches!(error, Error::Hopeless { .. }),
+            "{stage}: {error:?}"
+        );
+        assert_eq!(error.resumable(), kept, "{stage}");
+    }
+}
+
+#[test]
 fn a_busy_server_is_not_asked_for_the_parts_at_once() {
     let story = asked().answers(0, 503, &[("retry-after", "7")]).out(&[]);
     assert!(story.wait() >= Duration::from_secs(7));
@@ -347,6 +369,13 @@ fn a_whole_is_not_asked_for_early_while_the_refusal_of_a_part_stands() {
 }
 
 #[test]
+fn a_whole_that_was_asked_for_early_is_not_complete_by_its_name_alone() {
+    let started = [("location", WHOLE), ("upload-offset", "4")];
+    let story = early().answers(0, 201, &started).out(&[1, 2]);
+    story.send(&[5, 5]).looks().finds(0, 10).succeeds();
+}
+
+#[test]
 fn what_completed_a_part_unheard_makes_the_whole_an_observation() {
     let story = early().joined().confirms(1, 5).loses(2).finds(2, 5);
     let done = story.finds(0, 10).succeeds();
@@ -401,6 +430,16 @@ fn a_whole_that_vanishes_leaves_it_unknown() {
         "{error:?}"
     );
     assert!(error.resumable());
+}
+
+// HEAD is known to be let through where a whole was named.
+#[test]
+fn a_look_that_is_not_let_through_is_repeated() {
+    for status in [405, 501, 505] {
+        let story = early().joined().send(&[5, 5]);
+        let story = story.looks().answers(0, status, &[]).waits().looks();
+        story.finds(0, 10).succeeds();
+    }
 }
 
 // As for any upload: a proxy may be wrong about it.
@@ -631,6 +670,19 @@ fn a_cancel_leaves_the_parts_and_the_success() {
 }
 
 // Cancels.
+
+// What it makes of the question that was out is nowhere to be found.
+#[test]
+fn a_cancel_tells_of_a_whole_that_may_stay() {
+    for how in [Cancel::Keep, Cancel::Terminate, Cancel::Now] {
+        assert_eq!(orphans(&asked().cancel(how)), 1, "{how:?}");
+        assert_eq!(orphans(&early().cancel(how)), 1, "{how:?}");
+        let looked = early().joined().send(&[5, 5]).looks();
+        assert_eq!(orphans(&looked.cancel(how)), 0, "{how:?}");
+        let waiting = asked().answers(0, 429, &[]);
+        assert_eq!(orphans(&waiting.cancel(how)), 0, "{how:?}");
+    }
+}
 
 /// One story for each stage, and its name.
 fn stages() -> Vec<(&'static str, Several)> {

@@ -1,5 +1,6 @@
 //! Parts: how they are cut, sent, and gone on with.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -326,6 +327,26 @@ fn a_busy_server_is_left_alone_by_all_parts() {
     }
     let story = Several::created(&[5; 3]).answers(1, 500, &[("retry-after", "20")]);
     story.confirms(2, 3).out(&[2, 3]);
+}
+
+// Not all at the same time, nor under the same name.
+#[test]
+fn parts_that_fail_together_come_back_one_by_one() {
+    let mut story = Several::created_with(&[5; 3], |config| {
+        config.request_id = Some("x-request-id".parse().unwrap());
+    });
+    let mut ids = BTreeSet::new();
+    for lane in 1..=3 {
+        ids.insert(story.request(lane).headers()["x-request-id"].clone());
+        story = story.answers(lane, 500, &[]);
+    }
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    let waits = story.events.iter().filter_map(|event| match event {
+        Event::Retrying { after, .. } => Some(after),
+        _ => None,
+    });
+    let waits: BTreeSet<_> = waits.collect();
+    assert_eq!(waits.len(), 3, "{waits:?}");
 }
 
 #[test]

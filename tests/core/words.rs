@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use tus_proto::{
-    Answer, Authorize, Cause, Deadline, Extension, Failure, FailureKind, Hint, Limit, Role, Tick,
-    Upload,
+    Answer, Authorize, Cancel, Cause, Conflict, Deadline, Duty, DutyId, Error, Extension, Failure,
+    FailureKind, Hint, Input, Limit, Op, Role, Tick, Upload, Veto,
 };
 
-use crate::scenario::{Scenario, URL, config};
+use crate::scenario::{ENDPOINT, Scenario, URL, config};
 
 #[test]
 fn causes() {
@@ -77,7 +77,7 @@ fn limits() {
         let mut place = Box::new(error.place().clone());
         place.attempts = attempts;
         let cause = cause.map(Box::new);
-        tus_proto::Error::Exhausted {
+        Error::Exhausted {
             place,
             limit,
             cause,
@@ -109,6 +109,69 @@ fn limits() {
             "{at}the server lost bytes that it had confirmed; the caller allows no further attempt"
         )
     );
+}
+
+// What happened, and where the protocol tells, what to do.
+#[test]
+fn errors() {
+    let error_at = |op| {
+        let (error, _) = Scenario::create(9).answers(404, &[]).ends();
+        let mut place = Box::new(error.place().clone());
+        place.op = op;
+        place
+    };
+    let rejected = |words: &str, hint| Error::Rejected {
+        place: error_at(Op::Create),
+        status: StatusCode::FORBIDDEN,
+        words: words.to_owned(),
+        hint,
+    };
+    let gone = |op| Error::Gone {
+        place: error_at(op),
+    };
+    let conflict = |conflict| Error::Conflict {
+        place: error_at(Op::Append),
+        conflict,
+    };
+    let (server, source_length, reach) = (9, 5, 5);
+    for (error, said) in [
+        (
+            rejected("", None),
+            "creating the upload at {}: the server answered 403 Forbidden",
+        ),
+        (
+            rejected("no", Some(Hint::Credentials)),
+            "creating the upload at {}: the server answered 403 Forbidden: no (check the credentials)",
+        ),
+        (
+            gone(Op::Inspect),
+            "inspecting the upload at {}: the server has no upload at this URL",
+        ),
+        (
+            gone(Op::Probe),
+            "asking for the offset at {}: the server does not have this upload any more; start it anew",
+        ),
+        (
+            conflict(Conflict::Length {
+                server,
+                source_length,
+            }),
+            "sending the file at {}: the server expects 9 bytes, the source has 5: it is another \
+             source's upload, or the source is not given from its first byte on; start a new one",
+        ),
+        (
+            conflict(Conflict::Offset { server, reach }),
+            "sending the file at {}: the server has 9 bytes, of which at most 5 can have come from \
+             here: something else writes to this upload; start a new one",
+        ),
+        (
+            conflict(Conflict::Shared),
+            "sending the file at {}: another part is at the same URL: the server does not tell the \
+             parts apart; send them as one upload",
+        ),
+    ] {
+        assert_eq!(error.to_string(), said.replace("{}", ENDPOINT));
+    }
 }
 
 // By these names servers are asked and callers are told.
@@ -157,13 +220,30 @@ fn what_debug_shows() {
     ] {
         assert_eq!(format!("{authorize:?}"), shown);
     }
+    assert_eq!(format!("{:?}", Veto::default()), "Veto");
+    let veto = Veto::when(|_, _| unreachable!("nobody asks"));
+    assert_eq!(format!("{veto:?}"), "Veto(..)");
+    let (keep, upto) = (1, 2);
+    let read = Duty::Read { keep, upto };
+    assert_eq!(format!("{read:?}"), "Read { keep: 1, upto: 2 }");
+    let id = DutyId { lane: 0, serial: 7 };
+    for (input, shown) in [
+        (
+            Input::Answer(id, Answer::Saved),
+            "Answer(DutyId { lane: 0, serial: 7 }, Saved)",
+        ),
+        (Input::Sent(id, 9), "Sent(DutyId { lane: 0, serial: 7 }, 9)"),
+        (Input::Cancel(Cancel::Keep), "Cancel(Keep)"),
+    ] {
+        assert_eq!(format!("{input:?}"), shown);
+    }
     let digest = Answer::Digest(Bytes::from_static(b"ab"));
     assert_eq!(format!("{digest:?}"), "Digest(b\"ab\")");
 }
 
 // S3: where it began and where it is are shown, but not what lets others in.
 #[test]
-fn debug_of_an_upload_and_its_checkpoint_shows_no_query() {
+fn debug_of_a_machine_and_its_checkpoint_shows_no_query() {
     let secret = "http://example.org/files/?key=hunter2";
     let config = config(|_| ());
     let upload = Upload::create(secret, 9, &config).unwrap();
@@ -184,7 +264,13 @@ fn debug_of_an_upload_and_its_checkpoint_shows_no_query() {
         appended.contains("Upload(http://example.org/files/"),
         "{appended}"
     );
-    for shown in [created, kept, appended] {
+    let call = tus_proto::Terminate::new(secret, &config).unwrap();
+    let called = format!("{call:?}");
+    assert!(
+        called.contains("Call { op: Terminate") && called.contains("http://example.org/files/"),
+        "{called}"
+    );
+    for shown in [created, kept, appended, called] {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use tus_proto::{
-    Answer, Authorize, Body, Cause, Config, Duty, Error, Input, Inspect, Limit, Machine as _,
-    Output, Tick, Upload, Violation,
+    Answer, Authorize, Body, Cause, Config, Duty, Error, Input, Inspect, Limit, MAX_ANSWER_BODY,
+    Machine as _, Output, Tick, Upload, Violation,
 };
 
 use super::places::{Machine, start};
@@ -297,6 +297,11 @@ fn s4_i6_no_server_keeps_any_machine_for_ever() {
             judge(&what, &story);
         }
     }
+}
+
+#[test]
+fn s4_of_an_answer_no_more_is_wanted_than_64_kib() {
+    assert_eq!(MAX_ANSWER_BODY, 65_536);
 }
 
 /// Words, versions, keys: whatever is quoted is quoted in part.
