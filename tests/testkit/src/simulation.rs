@@ -1,7 +1,7 @@
 //! A client, a server and all that is between them, under a time that is not the clock's.
 //!
 //! One run is one upload: a machine with its driver, a [`Server`](crate::Server) with its habits, a line
-//! on which [incidents](Incident) happen, a source, and a user who cancels, kills the process and begins it
+//! on which [incidents](Sort) happen, a source, and a user who cancels, kills the process and begins it
 //! again. All that is open in it is a [choice](Choices), so that a seed decides everything, a fuzzer's
 //! bytes do too, and a run that failed can be had again and made smaller.
 //!
@@ -49,7 +49,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tus_proto::{Checkpoint, Config, Machine, Parallel, Upload, Uploaded};
 
 pub use choices::{Choice, Choices};
-pub use incident::{Elsewhere, Incident, Sort};
+pub use incident::Sort;
 pub use judge::End;
 pub use plan::{Kind, Plan};
 pub use tally::Tally;

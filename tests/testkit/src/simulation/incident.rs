@@ -13,8 +13,7 @@ use crate::Reach;
 /// What happens to one exchange of a simulated run, beyond what a [`Fault`](crate::Fault) is: some of it
 /// happens later, when the client has gone on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Incident {
+pub(super) enum Incident {
     /// No connection comes about, and the client knows that nothing was sent.
     Refused,
     /// The connection is lost before the server knows of the request.
@@ -104,7 +103,7 @@ pub enum Incident {
 
 /// Where a redirect leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Elsewhere {
+pub(super) enum Elsewhere {
     /// The same URL.
     Same,
     /// Another host.
@@ -117,31 +116,55 @@ pub enum Elsewhere {
     UserInfo,
 }
 
-/// The kinds of incidents, as an alphabet that schedules are spelled in.
+/// What can happen to an exchange beyond what a [`Fault`](crate::Fault) is: the letters of the alphabet
+/// that schedules are spelled in. Where in the body it happens, how much later, and with which status, is
+/// chosen when it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "as the incidents that are drawn of them")]
 #[non_exhaustive]
 pub enum Sort {
+    /// No connection comes about, and the client knows that nothing was sent.
     Refused,
+    /// The connection is lost before the server knows of the request.
     LostRequest,
+    /// The connection is lost in the body, of which the server has what was sent.
     Cut,
+    /// The request is carried out and its answer is lost.
     LostAnswer,
+    /// In the body nothing moves any more; some time later the server notices.
     Stalled,
+    /// The answer comes late, perhaps when nobody waits for it any more.
     Delayed,
+    /// The answer comes a second time, later.
     Doubled,
+    /// An interim response comes before the answer, which is late.
     Interim,
+    /// The connection is lost in the body, and what was sent comes to the server later, while it holds the
+    /// upload's lock.
     Ghost,
+    /// The connection is lost, and the whole request comes to the server later. Until then nobody holds a
+    /// lock.
     Buffered,
+    /// The client gets an answer that is not the server's, which may have got some of the request.
     Intercepted,
+    /// The client is sent to another URL, which leads to the same server.
     Redirected,
+    /// The transport says that it can never do it.
     Hopeless,
+    /// The source cannot be read, or is not what it was.
     SourceFails,
+    /// The server takes a part of the body, and says so.
     Partial,
+    /// HEAD says too few bytes: another node of the server answers it.
     Stale,
+    /// The server crashes in the body, and loses the last bytes of what it had.
     Crashed,
+    /// The server has dropped an upload that was not complete.
     Vanished,
+    /// Somebody else has written to the upload.
     Stranger,
+    /// The user cancels when the request has gone out.
     Cancelled,
+    /// The client's process is killed, before the request goes out or when it was carried out.
     Killed,
 }
 

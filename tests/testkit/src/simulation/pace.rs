@@ -61,7 +61,7 @@ impl Pace {
         for of in [None, Some(op)] {
             let until = self.waits.get(&(lane, of)).copied().unwrap_or_default();
             hold(now >= until, "I6", || {
-                format!("{op:?} begins {:?} too early", until - now)
+                format!("{op:?} begins {:?} too early", until.saturating_sub(now))
             })?;
         }
         let allowed = self.attempts;

@@ -41,6 +41,7 @@ pub(super) fn hold(
 
 /// An exchange that is out.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is known on its own")]
 struct Flight {
     /// Path and query of its URL.
     target: String,
@@ -109,18 +110,40 @@ pub(super) struct Watch {
     confirmed: u64,
     recreated: u32,
     recreations: u32,
-    /// The time that the machine knows of, and when it learnt of the last answer, or gave one up.
+    /// The time that the machine knows of.
     now: Duration,
+    present: Present,
+}
+
+/// What is known of the process that runs.
+#[derive(Debug)]
+struct Present {
+    /// When it learnt of the last answer, or gave one up.
     learnt: Duration,
     pace: Pace,
     births: Births,
-    /// All that was answered in this process.
+    /// All that was answered.
     heard: Vec<(Op, StatusCode)>,
-    /// A request that completed an upload was answered with success, in this process.
+    /// A request that completed an upload was answered with success, by now or by what was saved.
     acknowledged: bool,
-    /// All bytes of an upload, or of a part, were said to be there, in this process.
+    /// All bytes of an upload, or of a part, were said to be there.
     complete: bool,
     cancelled: Option<Cancel>,
+}
+
+impl Present {
+    fn new(now: Duration, parts: usize, attempts: Option<u32>, saved: Option<&Checkpoint>) -> Self {
+        let saved = saved.map(Checkpoint::to_text);
+        Self {
+            learnt: now,
+            pace: Pace::new(now, parts, attempts),
+            births: Births::default(),
+            heard: Vec::new(),
+            acknowledged: saved.is_some_and(|saved| saved.contains("\nending acknowledged\n")),
+            complete: false,
+            cancelled: None,
+        }
+    }
 }
 
 impl Watch {
@@ -147,13 +170,7 @@ impl Watch {
             recreated: 0,
             recreations: plan.config.recreations,
             now: Duration::ZERO,
-            learnt: Duration::ZERO,
-            pace: Pace::new(Duration::ZERO, plan.lengths.len(), None),
-            births: Births::default(),
-            heard: Vec::new(),
-            acknowledged: false,
-            complete: false,
-            cancelled: None,
+            present: Present::new(Duration::ZERO, plan.lengths.len(), None, None),
         }
     }
 
@@ -167,18 +184,11 @@ impl Watch {
         // what is long, some is progress.
         let plain = task.kind != Kind::Parts && !self.deferred && self.length < 64 * 1024;
         let attempts = task.config.retry.attempts.filter(|_| plain);
-        self.pace = Pace::new(now, self.parts.len(), attempts);
-        let expires = task.saved.as_ref().and_then(Checkpoint::expires);
+        let saved = task.saved.as_ref();
+        self.present = Present::new(now, self.parts.len(), attempts, saved);
+        let expires = saved.and_then(Checkpoint::expires);
         let lapsed = expires.is_some_and(|at| task.config.wall_clock.is_some_and(|now| at <= now));
-        self.births = Births::new(lapsed);
-        self.heard.clear();
-        let notes = |ending: &str| {
-            let saved = task.saved.as_ref().map(Checkpoint::to_text);
-            saved.is_some_and(|saved| saved.contains(ending))
-        };
-        self.acknowledged = notes("\nending acknowledged\n");
-        self.complete = false;
-        self.cancelled = None;
+        self.present.births = Births::new(lapsed);
         for known in self.uploads.values_mut() {
             known.offset = None;
             known.highest = 0;
@@ -196,13 +206,13 @@ impl Watch {
 
     /// The user has cancelled.
     pub(super) fn cancelled(&mut self, how: Cancel) {
-        self.cancelled = self.cancelled.max(Some(how));
-        self.pace.turns();
+        self.present.cancelled = self.present.cancelled.max(Some(how));
+        self.present.pace.turns();
     }
 
     /// Whether something is out that a machine which was cancelled may wait for.
     pub(super) fn may_wait(&self, saving: bool) -> Result<(), Broken> {
-        let over = match self.cancelled {
+        let over = match self.present.cancelled {
             None | Some(Cancel::Terminate) => true,
             Some(Cancel::Keep) => saving,
             Some(_) => false,
@@ -212,22 +222,25 @@ impl Watch {
 
     /// How long the process has been there, and how many of its attempts came to nothing.
     pub(super) fn pace(&self) -> (Duration, u32) {
-        (self.pace.age(self.now), self.pace.fruitless())
+        (
+            self.present.pace.age(self.now),
+            self.present.pace.fruitless(),
+        )
     }
 
     /// Whether this process was answered so.
     pub(super) fn heard(&self, op: Op, status: StatusCode) -> bool {
-        self.heard.contains(&(op, status))
+        self.present.heard.contains(&(op, status))
     }
 
     /// Whether all bytes of an upload are known to be there.
     pub(super) fn is_complete(&self) -> bool {
-        self.complete
+        self.present.complete
     }
 
     /// Whether something said that an upload is gone, in a way that is to be believed.
     pub(super) fn misses_any(&self) -> bool {
-        self.births.misses_any()
+        self.present.births.misses_any()
     }
 
     /// A process was killed, and what it knew last may be lost. `noted`: how the upload ended is in the
@@ -281,19 +294,19 @@ impl Watch {
                 format!("two exchanges of one upload: {id:?}, {other:?}")
             })?;
         }
-        let allowed = match self.cancelled {
+        let allowed = match self.present.cancelled {
             None => true,
             Some(Cancel::Terminate) => matches!(terms.op, Op::Terminate | Op::Probe),
             Some(_) => false,
         };
         hold(allowed, "I11", || {
-            format!("{:?} begins after {:?}", terms.op, self.cancelled)
+            format!("{:?} begins after {:?}", terms.op, self.present.cancelled)
         })?;
-        self.pace.begin(self.now, id.lane, terms.op)?;
+        self.present.pace.begin(self.now, id.lane, terms.op)?;
         if terms.op == Op::Create {
             // Another lane may not have been told of yet.
             let alone = self.parts.len() == 1;
-            self.births.begin(id.lane, alone)?;
+            self.present.births.begin(id.lane, alone)?;
         }
 
         let framed = request.headers().contains_key(http::header::CONTENT_LENGTH);
@@ -412,18 +425,18 @@ impl Watch {
 
     /// The machine gave an exchange up.
     pub(super) fn stop(&mut self, id: DutyId) {
-        self.learnt = self.now;
+        self.present.learnt = self.now;
         if let Some(flight) = self.flights.remove(&id) {
-            self.pace.lost();
+            self.present.pace.lost();
             self.ended_unanswered(id.lane, &flight);
         }
     }
 
     /// The transport could not bring an answer.
     pub(super) fn failed(&mut self, id: DutyId, kind: FailureKind) {
-        self.learnt = self.now;
+        self.present.learnt = self.now;
         if let Some(flight) = self.flights.remove(&id) {
-            self.pace.lost();
+            self.present.pace.lost();
             match kind {
                 FailureKind::NotSent => (),
                 FailureKind::Lost => self.ended_unanswered(id.lane, &flight),
@@ -434,7 +447,7 @@ impl Watch {
 
     fn ended_unanswered(&mut self, lane: u32, flight: &Flight) {
         if flight.op == Op::Create {
-            self.births.ended(lane, None);
+            self.present.births.ended(lane, None);
         }
         self.append_unanswered(flight);
     }
@@ -449,22 +462,25 @@ impl Watch {
 
     /// An answer comes. `made`: the upload that the request has made, by its path and query.
     pub(super) fn answered(&mut self, id: DutyId, response: &Response<Bytes>, made: Option<&str>) {
-        self.learnt = self.now;
+        self.present.learnt = self.now;
         let Some(flight) = self.flights.remove(&id) else {
             return;
         };
         let status = response.status();
         let offset = number(response.headers(), "upload-offset");
         let length = self.part(id.lane).end - self.part(id.lane).start;
-        self.heard.push((flight.op, status));
-        self.pace.answered(self.now, id.lane, response);
-        self.births.answered(flight.op, &flight.target, response);
+        self.present.heard.push((flight.op, status));
+        self.present.pace.answered(self.now, id.lane, response);
+        self.present
+            .births
+            .answered(flight.op, &flight.target, response);
         if flight.op == Op::Create {
-            self.births.ended(id.lane, Some(status));
+            self.present.births.ended(id.lane, Some(status));
         }
-        self.acknowledged |=
+        self.present.acknowledged |=
             status.is_success() && (flight.completing || flight.op == Op::Concatenate);
-        self.complete |= status.is_success() && (flight.completing || offset == Some(length));
+        self.present.complete |=
+            status.is_success() && (flight.completing || offset == Some(length));
         match flight.op {
             Op::Create if status.is_success() => {
                 let target = made.unwrap_or(&flight.target).to_owned();
@@ -477,7 +493,7 @@ impl Watch {
                     offset
                 };
                 known.highest = known.offset.unwrap_or(0);
-                self.pace.gains(false);
+                self.present.pace.gains(false);
             }
             Op::Probe if status.is_success() => {
                 let known = self.uploads.entry(flight.target).or_default();
@@ -486,7 +502,7 @@ impl Watch {
                     known.owes_probe = false;
                     if offset > known.highest {
                         known.highest = offset;
-                        self.pace.gains(offset == length);
+                        self.present.pace.gains(offset == length);
                     }
                     let open =
                         self.deferred && number(response.headers(), "upload-length").is_none();
@@ -497,7 +513,7 @@ impl Watch {
             }
             Op::Append => self.append_answered(&flight, response, offset, length),
             // The end of what there was to do, or of a part of it.
-            Op::Concatenate | Op::Terminate if status.is_success() => self.pace.gains(true),
+            Op::Concatenate | Op::Terminate if status.is_success() => self.present.pace.gains(true),
             _ => (),
         }
     }
@@ -523,7 +539,7 @@ impl Watch {
             known.owes_probe = offset.is_none() || beyond;
             if let Some(offset) = offset.filter(|offset| *offset > known.highest) {
                 known.highest = offset;
-                self.pace.gains(offset == length);
+                self.present.pace.gains(offset == length);
             }
             if flight.completing {
                 known.refused = None;
@@ -569,9 +585,9 @@ impl Watch {
                     known.highest = 0;
                 }
             }
-            Event::Orphaned => self.births.orphaned(),
+            Event::Orphaned => self.present.births.orphaned(),
             Event::Recreating { gone } => {
-                self.births.anew(location::target(gone.as_uri()))?;
+                self.present.births.anew(location::target(gone.as_uri()))?;
                 self.confirmed = 0;
                 self.recreated += 1;
                 let most = self.recreations * u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
@@ -591,7 +607,9 @@ impl Watch {
                 })?;
                 // Which of several parts it is, it does not say.
                 if self.parts.len() == 1 {
-                    self.pace.retries(0, *op, self.learnt + *after);
+                    self.present
+                        .pace
+                        .retries(0, *op, self.present.learnt + *after);
                 }
             }
             _ => (),
@@ -604,10 +622,10 @@ impl Watch {
         hold(self.flights.is_empty(), "I11", || {
             format!("still out: {:?}", self.flights)
         })?;
-        self.births.is_told()?;
+        self.present.births.is_told()?;
         if let Ok(done) = result {
             let said = done.completion == Completion::Acknowledged;
-            hold(!said || self.acknowledged, "R8", || {
+            hold(!said || self.present.acknowledged, "R8", || {
                 "acknowledged, and nobody did".into()
             })?;
             let target = location::target(done.url.as_uri());
