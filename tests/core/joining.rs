@@ -777,6 +777,12 @@ fn what_cannot_be_deleted_is_told_and_stays_in_the_checkpoint() {
     let story = story.answers(0, 405, &[]).out(&[1, 2]);
     let error = story.answers(1, 204, &[]).answers(2, 403, &[]).error();
     assert_eq!(error.place().url.expose(), WHOLE, "the first error is told");
+    // What is deleted does not stay.
+    let story = early().joined().cancel(Cancel::Terminate);
+    let story = story.answers(0, 204, &[]).answers(1, 204, &[]);
+    let text = story.answers(2, 403, &[]).checkpoint().to_text();
+    assert!(text.contains(&url(2)), "{text}");
+    assert!(!text.contains(&url(1)) && !text.contains(WHOLE), "{text}");
 }
 
 #[test]
@@ -931,6 +937,22 @@ fn a_refused_concatenation_leaves_no_doubt() {
         assert_eq!(orphans(&story), 0, "{status}");
         let story = story.out(&[1, 2]).answers(1, 410, &[]);
         story.asks(1, "POST", crate::scenario::ENDPOINT);
+    }
+}
+
+#[test]
+fn no_other_end_settles_a_doubt() {
+    let before = verified(asked().loses(0)).answers(0, 403, &[]);
+    let unnamed = asked().answers(0, 201, &[]);
+    for story in [before, unnamed] {
+        assert!(story.over());
+        let story = Several::resume(&story.checkpoint());
+        assert_eq!(orphans(&story), 1);
+        let error = story.answers(1, 410, &[]).error();
+        assert!(
+            matches!(error, Error::CompletionUnknown { .. }),
+            "{error:?}"
+        );
     }
 }
 
