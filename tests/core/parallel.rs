@@ -200,6 +200,23 @@ fn a_list_that_is_too_long_is_seen_before_any_byte_is_sent() {
     limited(list(9)).out(&[1, 2, 3]);
 }
 
+// Whatever the server takes, the checkpoint names them all.
+#[test]
+fn the_urls_of_all_parts_have_512_kib() {
+    let parts = |name: usize| {
+        let longest = |config: &mut tus_proto::Config| config.parts.list_limit = usize::MAX;
+        let name = "x".repeat(name - ENDPOINT.len());
+        let story = Several::join_with(&[5; 512], longest);
+        story.answers(1, 201, &[("location", &format!("{ENDPOINT}{name}"))])
+    };
+    parts(1024).out(&[1, 2, 3]);
+    let error = parts(1025).error();
+    assert!(
+        matches!(error, Error::PartList { length, limit, .. } if (length, limit) == (524_800, 524_288)),
+        "{error:?}"
+    );
+}
+
 #[test]
 fn a_later_run_may_allow_a_longer_list_or_a_shorter_one() {
     let checkpoint = Several::created(&[5; 3]).checkpoint();
