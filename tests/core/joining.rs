@@ -826,12 +826,22 @@ fn a_later_cancel_may_only_be_harder() {
     let story = story.cancel(Cancel::Keep);
     assert!(story.is_saving() && !story.over());
     story.cancel(Cancel::Terminate).saved().out(&[1, 2]);
+    let story = Several::created(&[5, 5]).sent(1, 5).holding_saves();
+    let (error, story) = story.cancel(Cancel::Keep).cancel(Cancel::Now).ends();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    assert!(story.saved().lanes().is_empty());
     // An end stands while its checkpoint is saved.
-    let story = Several::created(&[5, 5]).sent(1, 2).sent(2, 5);
-    let story = story.holding_saves().answers(1, 403, &[]);
-    assert!(story.is_saving() && !story.over());
-    let (error, _) = story.cancel(Cancel::Now).ends();
-    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    for how in [Cancel::Terminate, Cancel::Now] {
+        let story = Several::created(&[5, 5]).sent(1, 2).sent(2, 5);
+        let story = story.holding_saves().answers(1, 403, &[]);
+        assert!(story.is_saving() && !story.over());
+        let story = story.cancel(how).saved();
+        let (error, _) = story.out(&[]).ends();
+        assert!(
+            matches!(error, Error::Rejected { .. }),
+            "{how:?}: {error:?}"
+        );
+    }
     for how in [Cancel::Keep, Cancel::Now] {
         let story = Several::join(&[5, 5]).creates(1).holding_saves();
         let mut story = story.sent(1, 5).answers(1, 403, &[]).cancel(how);
