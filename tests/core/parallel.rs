@@ -477,6 +477,19 @@ fn credentials_are_asked_for_once_and_used_by_all() {
 }
 
 #[test]
+fn a_question_for_credentials_outlasts_what_happens_to_another_part() {
+    let story = Several::created_with(&[5; 3], opted);
+    let story = story.answers(1, 401, &[]).answers(2, 401, &[]).out(&[3]);
+    let story = story.waits();
+    assert_eq!(story.stopped.len(), 1, "the third has stalled");
+    let story = story.probes(3).answers_duty(credentials("new"));
+    let story = story.out(&[1, 2, 3]).probes(1).probes(2);
+    for lane in [1, 2] {
+        assert_eq!(story.request(lane).headers()["authorization"], "new");
+    }
+}
+
+#[test]
 fn credentials_that_are_refused_are_asked_for_anew() {
     let story = Several::created_with(&[5; 2], opted);
     let story = story.answers(1, 401, &[]).answers(2, 401, &[]);
