@@ -203,16 +203,33 @@ fn a_list_that_is_too_long_is_seen_before_any_byte_is_sent() {
 // Whatever the server takes, the checkpoint names them all.
 #[test]
 fn the_urls_of_all_parts_have_512_kib() {
-    let parts = |name: usize| {
-        let longest = |config: &mut tus_proto::Config| config.parts.list_limit = usize::MAX;
-        let name = "x".repeat(name - ENDPOINT.len());
-        let story = Several::join_with(&[5; 512], longest);
-        story.answers(1, 201, &[("location", &format!("{ENDPOINT}{name}"))])
+    let named = |name: usize| format!("{ENDPOINT}{}", "x".repeat(name - ENDPOINT.len()));
+    let parts = |name| {
+        // The list itself is never too long.
+        let limit = "final".len() + 512 * 1026;
+        let story = Several::join_with(&[5; 512], |config| config.parts.list_limit = limit);
+        story.answers(1, 201, &[("location", &named(name))])
     };
     parts(1024).out(&[1, 2, 3]);
     let error = parts(1025).error();
     assert!(
         matches!(error, Error::PartList { length, limit, .. } if (length, limit) == (524_800, 524_288)),
+        "{error:?}"
+    );
+    // Those that are known count as they are, the others as the longest.
+    let story = Several::join_with(&[5; 100], |config| config.parts.list_limit = usize::MAX);
+    let story = story.answers(1, 201, &[("location", &named(5_000))]);
+    let error = story
+        .answers(2, 201, &[("location", &named(6_000))])
+        .error();
+    assert!(
+        matches!(
+            error,
+            Error::PartList {
+                length: 599_000,
+                ..
+            }
+        ),
         "{error:?}"
     );
 }
