@@ -117,9 +117,7 @@ impl Parallel {
         match self.stage {
             // Their first bytes may have been all.
             Stage::Create if parts(|part| part.state == State::Over) => self.stage = Stage::Send,
-            Stage::Create if parts(|part| part.url().is_some() && part.state != State::Running) => {
-                self.ask_to_join(true);
-            }
+            Stage::Create if parts(|part| part.url().is_some()) => self.ask_to_join(true),
             Stage::Send if parts(|part| part.state == State::Over) => {
                 if self.whole.story().whole.is_some() {
                     self.stage = Stage::Join;
@@ -137,9 +135,8 @@ impl Parallel {
             Stage::Terminate if self.whole.is_over() && parts(|part| part.state == State::Over) => {
                 self.stage = Stage::End;
             }
-            Stage::End if self.whole.is_over() && parts(|part| part.state != State::Running) => {
-                self.conclude();
-            }
+            // Whatever still ran was stopped, and waited for nothing but a save.
+            Stage::End => self.conclude(),
             _ => return false,
         }
         true
@@ -210,9 +207,7 @@ impl Parallel {
                 self.saving.changed = true;
                 self.deleted += 1;
             }
-            (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
-                self.rather(error);
-            }
+            (Stage::Terminate, Err(error)) => self.rather(error),
             _ => (),
         }
     }

@@ -43,10 +43,8 @@ impl Parallel {
                 algorithm,
                 range: in_whole(range),
             },
-            Duty::Read { keep, upto } => Duty::Read {
-                keep: keep + base,
-                upto: upto + base,
-            },
+            // A source that is read as it comes has no parts.
+            Duty::Read { .. } => duty,
         };
         self.said.push_back(Output::Begin(id, duty));
     }

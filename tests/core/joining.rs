@@ -841,6 +841,12 @@ fn what_cannot_be_deleted_is_told_and_stays_in_the_checkpoint() {
     let story = story.answers(0, 405, &[]).out(&[1, 2]);
     let error = story.answers(1, 204, &[]).answers(2, 403, &[]).error();
     assert_eq!(error.place().url.expose(), WHOLE, "the first error is told");
+    // What is deleted does not stay.
+    let story = early().joined().cancel(Cancel::Terminate);
+    let story = story.answers(0, 204, &[]).answers(1, 204, &[]);
+    let text = story.answers(2, 403, &[]).checkpoint().to_text();
+    assert!(text.contains(&url(2)), "{text}");
+    assert!(!text.contains(&url(1)) && !text.contains(WHOLE), "{text}");
 }
 
 #[test]
@@ -884,12 +890,22 @@ fn a_later_cancel_may_only_be_harder() {
     let story = story.cancel(Cancel::Keep);
     assert!(story.is_saving() && !story.over());
     story.cancel(Cancel::Terminate).saved().out(&[1, 2]);
+    let story = Several::created(&[5, 5]).sent(1, 5).holding_saves();
+    let (error, story) = story.cancel(Cancel::Keep).cancel(Cancel::Now).ends();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    assert!(story.saved().lanes().is_empty());
     // An end stands while its checkpoint is saved.
-    let story = Several::created(&[5, 5]).sent(1, 2).sent(2, 5);
-    let story = story.holding_saves().answers(1, 403, &[]);
-    assert!(story.is_saving() && !story.over());
-    let (error, _) = story.cancel(Cancel::Now).ends();
-    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    for how in [Cancel::Terminate, Cancel::Now] {
+        let story = Several::created(&[5, 5]).sent(1, 2).sent(2, 5);
+        let story = story.holding_saves().answers(1, 403, &[]);
+        assert!(story.is_saving() && !story.over());
+        let story = story.cancel(how).saved();
+        let (error, _) = story.out(&[]).ends();
+        assert!(
+            matches!(error, Error::Rejected { .. }),
+            "{how:?}: {error:?}"
+        );
+    }
     for how in [Cancel::Keep, Cancel::Now] {
         let story = Several::join(&[5, 5]).creates(1).holding_saves();
         let mut story = story.sent(1, 5).answers(1, 403, &[]).cancel(how);
@@ -995,6 +1011,22 @@ fn a_refused_concatenation_leaves_no_doubt() {
         assert_eq!(orphans(&story), 0, "{status}");
         let story = story.out(&[1, 2]).answers(1, 410, &[]);
         story.asks(1, "POST", crate::scenario::ENDPOINT);
+    }
+}
+
+#[test]
+fn no_other_end_settles_a_doubt() {
+    let before = verified(asked().loses(0)).answers(0, 403, &[]);
+    let unnamed = asked().answers(0, 201, &[]);
+    for story in [before, unnamed] {
+        assert!(story.over());
+        let story = Several::resume(&story.checkpoint());
+        assert_eq!(orphans(&story), 1);
+        let error = story.answers(1, 410, &[]).error();
+        assert!(
+            matches!(error, Error::CompletionUnknown { .. }),
+            "{error:?}"
+        );
     }
 }
 

@@ -200,6 +200,40 @@ fn a_list_that_is_too_long_is_seen_before_any_byte_is_sent() {
     limited(list(9)).out(&[1, 2, 3]);
 }
 
+// Whatever the server takes, the checkpoint names them all.
+#[test]
+fn the_urls_of_all_parts_have_512_kib() {
+    let named = |name: usize| format!("{ENDPOINT}{}", "x".repeat(name - ENDPOINT.len()));
+    let parts = |name| {
+        // The list itself is never too long.
+        let limit = "final".len() + 512 * 1026;
+        let story = Several::join_with(&[5; 512], |config| config.parts.list_limit = limit);
+        story.answers(1, 201, &[("location", &named(name))])
+    };
+    parts(1024).out(&[1, 2, 3]);
+    let error = parts(1025).error();
+    assert!(
+        matches!(error, Error::PartList { length, limit, .. } if (length, limit) == (524_800, 524_288)),
+        "{error:?}"
+    );
+    // Those that are known count as they are, the others as the longest.
+    let story = Several::join_with(&[5; 100], |config| config.parts.list_limit = usize::MAX);
+    let story = story.answers(1, 201, &[("location", &named(5_000))]);
+    let error = story
+        .answers(2, 201, &[("location", &named(6_000))])
+        .error();
+    assert!(
+        matches!(
+            error,
+            Error::PartList {
+                length: 599_000,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
 #[test]
 fn a_later_run_may_allow_a_longer_list_or_a_shorter_one() {
     let checkpoint = Several::created(&[5; 3]).checkpoint();
@@ -457,6 +491,19 @@ fn credentials_are_asked_for_once_and_used_by_all() {
     assert_eq!(story.request(0).headers()["authorization"], "newer");
     assert_eq!(asked(&story), 2);
     story.joined().succeeds();
+}
+
+#[test]
+fn a_question_for_credentials_outlasts_what_happens_to_another_part() {
+    let story = Several::created_with(&[5; 3], opted);
+    let story = story.answers(1, 401, &[]).answers(2, 401, &[]).out(&[3]);
+    let story = story.waits();
+    assert_eq!(story.stopped.len(), 1, "the third has stalled");
+    let story = story.probes(3).answers_duty(credentials("new"));
+    let story = story.out(&[1, 2, 3]).probes(1).probes(2);
+    for lane in [1, 2] {
+        assert_eq!(story.request(lane).headers()["authorization"], "new");
+    }
 }
 
 #[test]
