@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
@@ -10,6 +11,9 @@ use tus_proto::{
 };
 
 use super::setup::{Any, SECRETS, Setup};
+
+/// Nothing comes after it.
+const END_OF_TIME: Tick = Tick(Duration::MAX);
 
 /// What is out.
 #[derive(Clone, Debug)]
@@ -91,6 +95,8 @@ impl Guard {
                     let asks = self.open.iter().any(|open| !open.duty.is_exchange());
                     assert!(until.is_some() || self.over || asks, "it waits for nothing");
                     assert!(until.is_none() || !self.over, "it waits after its end");
+                    let ahead = until.is_none_or(|until| until > now || now == END_OF_TIME);
+                    assert!(ahead, "it waits for what has come: {until:?}, {now:?}");
                     return until;
                 }
             }
