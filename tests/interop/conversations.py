@@ -5,6 +5,7 @@ two servers can be compared.
 """
 
 import hashlib
+import random
 from base64 import b64encode
 from dataclasses import dataclass, field
 
@@ -355,3 +356,55 @@ def conversations():
     yield say("PATCH during a PATCH", create(10), half, patch(0, TEN, "a second PATCH"), Rest())
     yield say("PATCH during a PATCH, from its offset", create(10), half, patch(4, TEN[4:], "a second PATCH"), Rest())
     yield say("DELETE during a PATCH", create(10), half, plain("DELETE"), Rest())
+
+
+def drawn(seed, count):
+    """Conversations of which the seed decides what is said of one upload, in which order."""
+    for number in range(count):
+        yield Conversation(f"drawn {number}", tuple(draw(random.Random(f"{seed} {number}"))))
+
+
+def draw(generator):
+    # How long the upload is, and how much of it is there; as far as it goes by the specification.
+    length, offset = generator.choice((None, 0, 1, 10, 10, 10)), 0
+    yield defer() if length is None else create(length)
+    for number in range(generator.randint(3, 7)):
+
+        def title(text, number=number):
+            return f"{text}, {number}"
+
+        rest = 10 if length is None else length - offset
+        body = data(30)[offset:][: generator.randint(1, max(1, rest))]
+        what = generator.choice((
+            "PATCH", "PATCH", "PATCH", "PATCH", "of nothing", "too low", "too high", "with too much", "of another type",
+            "right digest", "wrong digest", "with a length", "HEAD", "HEAD", "DELETE",
+        ))  # fmt: skip
+        if what == "HEAD":
+            yield head(title=title("HEAD"))
+        elif what == "DELETE":
+            # Not every one is the end.
+            if generator.random() < 0.3:
+                yield plain("DELETE", title=title("DELETE"))
+        elif what == "of nothing":
+            yield patch(offset, b"", title("PATCH of nothing"))
+        elif what == "too low":
+            if offset:
+                yield patch(generator.randrange(offset), body, title("PATCH too low"))
+        elif what == "too high":
+            yield patch(offset + generator.randint(1, 3), body, title("PATCH too high"))
+        elif what == "of another type":
+            yield patch(offset, body, title("PATCH of a wrong type"), Content_Type="text/plain")
+        elif what == "wrong digest":
+            yield patch(offset, body, title("PATCH with a wrong digest"), Upload_Checksum=checksum("sha1", body + b"!"))
+        elif what == "with too much":
+            if length is not None:
+                yield patch(offset, data(rest + 1), title("PATCH with too much"))
+        elif what == "with a length":
+            if length is None:
+                length = offset + len(body) + generator.choice((0, 3))
+                yield patch(offset, body, title("PATCH with the length"), Upload_Length=length)
+                offset += len(body)
+        elif rest:
+            digest = checksum("sha1", body) if what == "right digest" else None
+            yield patch(offset, body, title(f"PATCH with a {what}" if digest else "PATCH"), Upload_Checksum=digest)
+            offset += len(body)

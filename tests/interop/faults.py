@@ -19,6 +19,12 @@ FAULTS = {}
 # stall lasts. A busy machine may keep a client from the line for some tenths of a second.
 STALL_LIMIT, ANSWER_LIMIT, STALL = 1, 2.5, 4
 
+# What a server says while it has a request before: that the offset is another by now, or that it is locked.
+LOCKED = (409, 423)
+
+# The most requests with bytes that find no room: a client comes again at once, then after pauses of up to two seconds.
+MOST_WITHOUT_ROOM = 8
+
 # After this the libraries and the command come back another day (5 min and 1 h).
 TOO_LONG = 2 * 60 * 60
 
@@ -42,6 +48,8 @@ class Run:
     disk: object = None
     # Uploads that it may leave behind without a word.
     orphans: int = 0
+    # How many requests there were when the disk had room again.
+    roomy_since: int = None
 
     def moment(self, least=0.0, most=1.0):
         """A number of bytes that will have been sent in mid-upload."""
@@ -49,9 +57,30 @@ class Run:
         return max(1, self.random.randrange(int(least * size), max(int(least * size) + 1, int(most * size))))
 
     def plan(self, words):
-        planned = Planned(words)
+        planned = Planned(words, self.proxy)
         self.planned.append(planned)
         return planned
+
+    def grow_disk(self):
+        self.disk.grow()
+        self.roomy_since = len(self.proxy.exchanges)
+
+    def may_resend(self):
+        """How many bytes may have been sent again: those of the requests that a fault struck; of one that came
+        too soon after such a one, whose end the server still had before it; and of some that found no room."""
+        excused = [planned.struck for planned in self.planned if planned.struck]
+        behind, before = [], None
+        for exchange in self.proxy.exchanges:
+            if exchange.body:
+                if exchange.status in LOCKED and before in excused:
+                    behind.append(exchange)
+                before = exchange
+        excused += behind
+        if self.disk:
+            narrow = self.proxy.exchanges[: self.roomy_since]
+            narrow = [one for one in narrow if one not in excused and one.body and not one.is_taken()]
+            excused += narrow[:MOST_WITHOUT_ROOM]
+        return sum(exchange.body for exchange in set(excused))
 
     def requests_of(self, count):
         """Makes the client send the file in some `count` requests."""
@@ -63,13 +92,20 @@ class Planned:
     """One fault of a run."""
 
     words: str
+    proxy: object
     hit: bool = False
+    # The request that it struck.
+    struck: object = None
+
+    def strike(self):
+        self.hit = True
+        self.struck = self.proxy.exchanges[-1] if self.proxy.exchanges else None
 
     def then(self, action=lambda: None):
         """The action, noting that it was taken; what is no function is what the action returns."""
 
         def act():
-            self.hit = True
+            self.strike()
             return action() if callable(action) else action
 
         return act
@@ -192,7 +228,7 @@ def refusable(run, planned, least, status, headers):
         if status == 413 and body <= 64 * KIB:
             # Smaller requests are not tried.
             run.allowed.add("refused")
-        planned.hit = True
+        planned.strike()
         return True
 
     return wanted
@@ -244,7 +280,7 @@ def disk_full(run):
     planned = fill_disk(run, "disk full for good")
     run.disk.when_full(planned.then())
     run.allowed |= {"gave up", "refused"}
-    run.mends.append(run.disk.grow)
+    run.mends.append(run.grow_disk)
 
 
 @fault("disk full for a while")
@@ -254,7 +290,7 @@ def disk_full_for_a_while(run):
 
     def grow():
         time.sleep(away)
-        run.disk.grow()
+        run.grow_disk()
 
     run.disk.when_full(planned.then(grow))
 
@@ -263,10 +299,12 @@ def disk_full_for_a_while(run):
 def mixed(run):
     """Two or three of the others."""
     names = [name for name in FAULTS if name not in ("mixed", *DISK)]
-    if can_mount() and run.source.size >= least_size(DISK[0]):
+    if run.source.size >= least_size(DISK[0]):
         names.append(run.random.choice(DISK))
-    for name in run.random.sample(names, run.random.choice((2, 2, 3))):
-        FAULTS[name](run)
+    # Where there is no small disk, the others are the same.
+    for name in sorted(run.random.sample(names, run.random.choice((2, 2, 3))), key=DISK.__contains__):
+        if name not in DISK or can_mount():
+            FAULTS[name](run)
 
 
 # These need a file system of their own.

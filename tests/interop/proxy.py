@@ -32,6 +32,32 @@ class Swallowed:
     reset: bool
 
 
+@dataclass(eq=False)
+class Exchange:
+    """A request: of its body so many bytes were read; and the status of its answer."""
+
+    method: str
+    body: int = 0
+    status: int = None
+    # As much of it as was read, until its end.
+    head: bytes = b""
+
+    def __str__(self):
+        return f"{self.method} {self.body}: {self.status}"
+
+    def is_taken(self):
+        return self.status is not None and 200 <= self.status < 300
+
+    def read(self, data):
+        """The next of it."""
+        if self.head is not None:
+            self.head += data
+            if (end := self.head.find(HEAD_END)) < 0:
+                return
+            data, self.head = self.head[end + len(HEAD_END) :], None
+        self.body += len(data)
+
+
 @dataclass
 class Refusal:
     """An answer in the server's place: after the request's body, or while it is still coming."""
@@ -78,19 +104,19 @@ class Proxy:
     """Listens on `port`, forwards to `upstream_port`, and counts what clients send in `bytes_read`;
     the first of it is in `beginning`. `requests` are (method, target), `statuses` those of the answers, in
     their order: clients send a request when the last one was answered, so that a head begins a piece.
+    `exchanges` are both together.
     It forwards `rate` bytes of requests a second, on each connection."""
 
     def __init__(self, upstream_port, rate=None):
         self.upstream_port = upstream_port
         self.rate = rate
         self.bytes_read = 0
-        # Of these, those of heads.
-        self.head_bytes = 0
         # What came last.
         self.latest = b""
         self.beginning = b""
         self.requests = []
         self.statuses = []
+        self.exchanges = []
         # Target -> how often it was cut, see `cut_each`.
         self.cuts = {}
         self._each = None
@@ -162,8 +188,10 @@ class Proxy:
         server.settimeout(None)
         for connection in (client, server):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
-        self._requests(client, server)
+        # Those of this connection.
+        exchanges = []
+        threading.Thread(target=self._answers, args=(server, client, exchanges), daemon=True).start()
+        self._requests(client, server, exchanges)
 
     def _read(self, client):
         """What the client says next. Never past the next planned count: what is not read was not sent, as
@@ -179,7 +207,7 @@ class Proxy:
             time.sleep(len(data) / self.rate)
         return data
 
-    def _requests(self, client, server):
+    def _requests(self, client, server, exchanges):
         """Client to server. Afterwards the server sees an orderly end after the last forwarded byte;
         the thread that reads its answers closes the connection."""
         # What it is patching, and how much of that it has sent.
@@ -191,13 +219,13 @@ class Proxy:
                 if head := REQUEST.match(data):
                     method, target = (part.decode() for part in head.groups())
                     patched, sent = (target if method == "PATCH" else None), 0
-                    refusal = self._begun(method, target, data)
+                    refusal = self._begun(method, target, data, exchanges)
                 for count in self._garbled:
                     if 0 <= (at := count - self.bytes_read) < len(data):
                         data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
                         self._garbled.remove(count)
             if refusal:
-                self._refuse(client, data, refusal)
+                self._refuse(client, data, refusal, exchanges)
                 break
             try:
                 if forwards:
@@ -206,7 +234,7 @@ class Proxy:
                 _reset(client)
                 return
             with self._lock:
-                self._count(data)
+                self._count(data, exchanges)
                 sent += len(data)
                 due = self._plan and self._plan[0][0] <= self.bytes_read
                 action = self._plan.pop(0)[1] if due else None
@@ -226,12 +254,12 @@ class Proxy:
                 _finish_writing(server)
         _finish_writing(server)
 
-    def _begun(self, method, target, data):
+    def _begun(self, method, target, data, exchanges):
         """Notes a request; returns the refusal that it is to get."""
         number = len(self.requests)
         self.requests.append((method, target))
-        end = data.find(HEAD_END)
-        self.head_bytes += len(data) if end < 0 else end + len(HEAD_END)
+        exchanges.append(Exchange(method))
+        self.exchanges.append(exchanges[-1])
         length = CONTENT_LENGTH.search(data)
         length = int(length[1]) if length else 0
         for entry in self._refusals:
@@ -239,36 +267,39 @@ class Proxy:
             if wanted(number, method, length):
                 self._refusals.remove(entry)
                 self.statuses.append(refusal.status)
+                exchanges[-1].status = refusal.status
                 return refusal
         return None
 
-    def _read_counted(self, client):
+    def _read_counted(self, client, exchanges):
         data = self._read(client)
         with self._lock:
-            self._count(data)
+            self._count(data, exchanges)
         return data
 
-    def _count(self, data):
+    def _count(self, data, exchanges):
         self.bytes_read += len(data)
         self.latest = data
         self.beginning += data[: BLOCK - len(self.beginning)]
+        if exchanges:
+            exchanges[-1].read(data)
 
-    def _refuse(self, client, data, refusal):
+    def _refuse(self, client, data, refusal, exchanges):
         """Answers, and ends the connection; the rest of the request is read, so that the client is not reset."""
         if refusal.early:
             _send_last(client, refusal.text())
         with self._lock:
-            self._count(data)
-        while HEAD_END not in data and (more := self._read_counted(client)):
+            self._count(data, exchanges)
+        while HEAD_END not in data and (more := self._read_counted(client, exchanges)):
             data += more
         length = CONTENT_LENGTH.search(data)
         left = (int(length[1]) if length else 0) - (len(data) - data.find(HEAD_END) - len(HEAD_END))
-        while left > 0 and (more := self._read_counted(client)):
+        while left > 0 and (more := self._read_counted(client, exchanges)):
             left -= len(more)
         if not refusal.early:
             _send_last(client, refusal.text())
 
-    def _answers(self, server, client):
+    def _answers(self, server, client, exchanges):
         """Server to client. Reads on when the client is gone, so that the server is never reset."""
         client_is_there = True
         broken = False
@@ -282,6 +313,8 @@ class Proxy:
             with self._lock:
                 if head := ANSWER.match(data):
                     self.statuses.append(int(head[1]))
+                    if exchanges:
+                        exchanges[-1].status = self.statuses[-1]
                 swallowed = next((one for one in self._swallow if one.count <= self.bytes_read), None)
                 if swallowed:
                     self._swallow.remove(swallowed)

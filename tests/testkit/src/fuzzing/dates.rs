@@ -65,13 +65,11 @@ fn read(text: &[u8]) -> Option<Date> {
         .and_then(|text| httpdate::parse_http_date(text).ok())
         .and_then(seconds);
     if let Some(theirs) = theirs {
+        for form in forms(theirs) {
+            let read = Date::parse(form.as_bytes()).map(Date::unix_seconds);
+            assert_eq!(read, Some(theirs), "{form}");
+        }
         // They do not look at the weekday, nor whether the month has that day.
-        let printed = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(theirs));
-        assert_eq!(
-            Date::parse(printed.as_bytes()).map(Date::unix_seconds),
-            Some(theirs),
-            "{printed}"
-        );
         assert!(
             date.is_none_or(|date| date.unix_seconds() == theirs),
             "{date:?}, not {theirs}"
@@ -84,6 +82,36 @@ fn read(text: &[u8]) -> Option<Date> {
     let again = httpdate::parse_http_date(&printed).ok().and_then(seconds);
     assert_eq!(again, Some(date.unix_seconds()), "{printed}");
     Some(date)
+}
+
+/// The moment in each form that it has.
+fn forms(moment: u64) -> Vec<String> {
+    const DAYS: [&str; 7] = [
+        "Sunday",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+        "Thursday",
+        "Friday",
+        "Saturday",
+    ];
+    let preferred = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(moment));
+    let words: Vec<_> = preferred.split([',', ' ']).collect();
+    let &[weekday, "", day, month, year, time, "GMT"] = &words[..] else {
+        panic!("{preferred}");
+    };
+    let day_of_month = day.strip_prefix('0').unwrap_or(day);
+    let mut forms = vec![
+        format!("{weekday} {month} {day_of_month:>2} {time} {year}"),
+        preferred.clone(),
+    ];
+    // Two digits are a year from 1970 on.
+    if year < "2070" {
+        let weekday = DAYS.iter().find(|day| day.starts_with(weekday));
+        let (weekday, year) = (weekday.expect("a weekday"), &year[2..]);
+        forms.push(format!("{weekday}, {day}-{month}-{year} {time} GMT"));
+    }
+    forms
 }
 
 fn seconds(time: SystemTime) -> Option<u64> {

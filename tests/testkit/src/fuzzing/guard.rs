@@ -2,28 +2,43 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request};
 use tus_proto::{
-    Algorithm, Answer, Body, Duty, DutyId, Event, Foreign, Input, Op, Origin, Output, Terms, Tick,
+    Algorithm, Answer, Body, Duty, DutyId, Event, FailureKind, Foreign, Input, Op, Origin, Output,
+    Terms, Tick,
 };
 
 use super::setup::{Any, SECRETS, Setup};
+
+/// Nothing comes after it.
+const END_OF_TIME: Tick = Tick(Duration::MAX);
 
 /// What is out.
 #[derive(Clone, Debug)]
 pub(super) struct Open {
     pub(super) id: DutyId,
     pub(super) duty: Waiting,
+    /// Its transport says how much of it went out.
+    reports: bool,
 }
 
 /// What it is.
 #[derive(Clone, Debug)]
 pub(super) enum Waiting {
-    Exchange { url: String, op: Op, body: Body },
+    Exchange {
+        url: String,
+        op: Op,
+        body: Body,
+        /// It has said `Expect`.
+        expects: bool,
+    },
     Digest(Algorithm),
-    Read { upto: u64 },
+    Read {
+        upto: u64,
+    },
     Authorize(Origin),
     Save,
 }
@@ -32,6 +47,19 @@ impl Waiting {
     pub(super) fn is_exchange(&self) -> bool {
         matches!(self, Self::Exchange { .. })
     }
+}
+
+/// What a server has said of a lane's upload.
+#[derive(Debug, Default)]
+struct Word {
+    /// How many bytes it has, unless a request has left that open since.
+    offset: Option<u64>,
+    /// How many it had when it last said.
+    last: u64,
+    /// That it has fewer now, which is to be told.
+    rewound: bool,
+    /// How it refused the request with the last byte, which went out whole as far as anyone knows.
+    refused: Option<u16>,
 }
 
 /// A machine, of which everything is seen.
@@ -43,6 +71,9 @@ pub(super) struct Guard {
     gone: u64,
     pub(super) over: bool,
     pub(super) requests: usize,
+    words: BTreeMap<u32, Word>,
+    /// How many uploads are to be made anew.
+    anew: usize,
     /// The fuzzer has guessed a secret: what the server says is shown.
     guessed: bool,
     transcript: String,
@@ -57,6 +88,8 @@ impl Guard {
             gone: 0,
             over: false,
             requests: 0,
+            words: BTreeMap::new(),
+            anew: 0,
             guessed: false,
             transcript: String::new(),
         }
@@ -83,7 +116,7 @@ impl Guard {
                 Output::Begin(id, duty) => self.begin(id, duty),
                 Output::Stop(id) => {
                     self.note(format_args!("stop {id:?}"));
-                    self.open.retain(|open| open.id != id);
+                    self.close(id, None);
                 }
                 Output::Event(event) => self.event(&event),
                 Output::Done(result) => self.done(result),
@@ -91,6 +124,8 @@ impl Guard {
                     let asks = self.open.iter().any(|open| !open.duty.is_exchange());
                     assert!(until.is_some() || self.over || asks, "it waits for nothing");
                     assert!(until.is_none() || !self.over, "it waits after its end");
+                    let ahead = until.is_none_or(|until| until > now || now == END_OF_TIME);
+                    assert!(ahead, "it waits for what has come: {until:?}, {now:?}");
                     return until;
                 }
             }
@@ -101,16 +136,75 @@ impl Guard {
     pub(super) fn handle(&mut self, now: Tick, input: Input) {
         match &input {
             Input::Answer(answered, answer) => {
-                self.open.retain(|open| open.id != *answered);
+                self.close(*answered, Some(answer));
                 if let Answer::Response(response) = answer {
                     let values = response.headers().values().map(HeaderValue::as_bytes);
                     self.guessed |= values.chain([&response.body()[..]]).any(tells_a_secret);
                 }
             }
-            Input::Sent(..) | Input::Interim(..) | Input::Cancel(_) => (),
+            Input::Sent(sent, _) => {
+                let open = self.open.iter_mut().find(|open| open.id == *sent);
+                if let Some(open) = open {
+                    open.reports = true;
+                }
+            }
+            Input::Interim(..) | Input::Cancel(_) => (),
             _ => panic!("{input:?}"),
         }
         self.machine().handle(now, input);
+    }
+
+    /// This duty has come to its end; without an answer it was stopped.
+    fn close(&mut self, id: DutyId, answer: Option<&Answer>) {
+        let Some(at) = self.open.iter().position(|open| open.id == id) else {
+            return;
+        };
+        let Open {
+            duty: Waiting::Exchange {
+                op, body, expects, ..
+            },
+            reports,
+            ..
+        } = self.open.remove(at)
+        else {
+            return;
+        };
+        let base = self.base(id.lane);
+        let word = self.words.entry(id.lane).or_default();
+        let (status, said) = match answer {
+            Some(Answer::Response(response)) => {
+                (response.status().as_u16(), said_offset(response.headers()))
+            }
+            // It was not processed, as one that has to go elsewhere.
+            Some(Answer::Failed(failure)) if failure.kind == FailureKind::NotSent => (421, None),
+            _ => (0, None),
+        };
+        let processed = match status {
+            200..300 => true,
+            307 | 308 | 421 => return,
+            417 if expects => return,
+            _ => false,
+        };
+        let offset = match op {
+            Op::Create if processed && body.is_empty() => Some(0),
+            Op::Create => said.filter(|_| processed),
+            Op::Append => said.filter(|offset| processed && base + offset <= body.end),
+            Op::Probe if processed => said,
+            _ => return,
+        };
+        let is_whole = Some(body.end) == self.setup.length && !body.is_empty();
+        if op == Op::Append && is_whole && !reports && is_refusal(status) {
+            word.refused = Some(status);
+        }
+        let short = offset.is_some_and(|offset| Some(offset) < self.setup.length);
+        if short || op == Op::Append && processed {
+            word.refused = None;
+        }
+        if let Some(offset) = offset {
+            word.rewound |= op != Op::Create && offset < word.last;
+            word.last = offset;
+        }
+        word.offset = offset;
     }
 
     fn note(&mut self, line: std::fmt::Arguments<'_>) {
@@ -148,7 +242,11 @@ impl Guard {
                 Waiting::Save
             }
         };
-        self.open.push(Open { id, duty });
+        self.open.push(Open {
+            id,
+            duty,
+            reports: false,
+        });
     }
 
     fn exchange(&mut self, id: DutyId, request: &Request<Body>, terms: &Terms) -> Waiting {
@@ -191,11 +289,46 @@ impl Guard {
                 "{body:?} of {part:?}"
             );
         }
+        self.check_offset(id.lane, request, op);
         let bodied = ["POST", "PATCH"].contains(&request.method().as_str());
         let framed = headers.contains_key("content-length") || terms.trailer.is_some();
         assert!(framed || !bodied, "no Content-Length");
         self.check_secrecy(&url, headers, terms);
-        Waiting::Exchange { url, op, body }
+        let expects = headers.contains_key("expect");
+        Waiting::Exchange {
+            url,
+            op,
+            body,
+            expects,
+        }
+    }
+
+    /// An append begins where the server said last that it is, and where that is less than before somebody
+    /// was told; nothing is made anew in silence.
+    fn check_offset(&mut self, lane: u32, request: &Request<Body>, op: Op) {
+        let base = self.base(lane);
+        let word = self.words.entry(lane).or_default();
+        if op == Op::Create && word.last > 0 {
+            assert!(self.anew > 0, "it begins anew, and tells nobody");
+            self.anew -= 1;
+            *word = Word::default();
+        }
+        if op == Op::Append {
+            let offset = said_offset(request.headers());
+            assert_eq!(offset, word.offset, "not the server's last word");
+            assert!(!word.rewound, "{offset:?} is less than before");
+            let body = request.body();
+            let from = offset.map(|offset| base + offset);
+            assert!(body.is_empty() || from == Some(body.start), "{body:?}");
+        }
+    }
+
+    /// Where the source of a lane's upload begins.
+    fn base(&self, lane: u32) -> u64 {
+        let part = (lane as usize).checked_sub(1);
+        let part = part.and_then(|part| self.setup.parts.get(part));
+        part.filter(|_| self.is_joined())
+            .map_or(0, |part| part.start)
     }
 
     /// The end of what can be sent.
@@ -257,6 +390,21 @@ impl Guard {
         let shown = format!("{event:?}");
         assert!(self.guessed || !tells_a_secret(shown.as_bytes()), "{shown}");
         self.note(format_args!("{shown}"));
+        match event {
+            Event::Rewound { to, .. } => {
+                let lanes: Vec<_> = self.words.keys().copied().collect();
+                for lane in lanes {
+                    let base = self.base(lane);
+                    if let Some(word) = self.words.get_mut(&lane)
+                        && base + word.last == *to
+                    {
+                        word.rewound = false;
+                    }
+                }
+            }
+            Event::Recreating { .. } => self.anew += 1,
+            _ => (),
+        }
     }
 
     fn done(&mut self, result: Result<String, tus_proto::Error>) {
@@ -265,7 +413,16 @@ impl Guard {
         let out = self.open.iter().find(|open| open.duty.is_exchange());
         assert!(out.is_none(), "an end with {out:?}");
         match result {
-            Ok(success) => self.note(format_args!("{success}")),
+            Ok(success) => {
+                if let Some(length) = self.setup.length.filter(|_| self.setup.appends) {
+                    let word = self.words.values().next();
+                    let offset = word.and_then(|word| word.offset);
+                    assert_eq!(offset, Some(length), "{success}");
+                    let refused = word.and_then(|word| word.refused);
+                    assert_eq!(refused, None, "{success}");
+                }
+                self.note(format_args!("{success}"));
+            }
             Err(error) => {
                 let shown = format!("{error} {error:?}");
                 assert!(!error.to_string().is_empty());
@@ -276,6 +433,31 @@ impl Guard {
             }
         }
     }
+}
+
+/// After which an upload that is whole was yet refused. (What says that somebody else was faster, or that the
+/// server was in trouble, and 400 and 403 after an earlier loss, leave it open.)
+fn is_refusal(status: u16) -> bool {
+    let open = matches!(
+        status,
+        400 | 403 | 408 | 409 | 423 | 425 | 429 | 499 | 502..=504 | 520..=529
+    );
+    status >= 400 && !open
+}
+
+/// The offset in these fields, where all that they say agree on one.
+fn said_offset(headers: &HeaderMap) -> Option<u64> {
+    let values = headers.get_all("upload-offset").iter();
+    let mut numbers = values
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|member| {
+            let digits = std::str::from_utf8(member.trim_ascii()).ok()?;
+            // No sane server's number has so many zeros in front.
+            let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+            (are_digits && digits.len() <= 32).then(|| digits.parse().ok())?
+        });
+    let first = numbers.next()??;
+    numbers.all(|next| next == Some(first)).then_some(first)
 }
 
 fn tells_a_secret(text: &[u8]) -> bool {

@@ -71,7 +71,7 @@ pub fn hostile(data: &[u8]) {
                 }
                 line.guard.handle(line.now, Input::Answer(open.id, answer));
             }
-            (None, Some(until)) => line.now = line.now.max(until),
+            (None, Some(until)) => line.now = until,
             (None, None) => panic!("it waits for nothing"),
         }
         let more = line.guard.requests - scripted;

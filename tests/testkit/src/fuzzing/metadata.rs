@@ -1,15 +1,23 @@
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use tus_proto::Metadata;
 
-/// Any header is metadata that survives a round, or an error; and whatever pairs are accepted make a
-/// header that reads back.
+/// Any header is metadata where somebody else reads it so, and survives a round, or is an error; and
+/// whatever pairs are accepted make a header that reads back.
 ///
 /// # Panics
 ///
 /// Where that is not so.
 pub fn metadata(data: &[u8]) {
-    if let Ok(read) = Metadata::decode(data) {
+    let ours = Metadata::decode(data);
+    let pairs = ours.as_ref().ok().map(|read| {
+        let owned = |(key, value): (&str, Option<&[u8]>)| {
+            (key.to_owned(), value.unwrap_or_default().to_vec())
+        };
+        read.iter().map(owned).collect::<Vec<_>>()
+    });
+    assert_eq!(pairs, read(data), "{ours:?}");
+    if let Ok(read) = ours {
         let pairs = read
             .iter()
             .map(|(key, value)| (key, value.unwrap_or_default()));
@@ -30,10 +38,7 @@ pub fn metadata(data: &[u8]) {
         let Ok(key) = std::str::from_utf8(key) else {
             continue;
         };
-        let legal = !key.is_empty()
-            && key
-                .bytes()
-                .all(|byte| matches!(byte, 0x21..=0x7E) && byte != b',');
+        let legal = is_key(key);
         let known = sent.get(key).is_some();
         let room = Metadata::MAX_ENCODED_LEN;
         let small = key.len() + 2 * value.len() + 16 < room - header(&sent).len().min(room);
@@ -46,6 +51,32 @@ pub fn metadata(data: &[u8]) {
         .map(|(key, value)| (key, value.unwrap_or_default()))
         .collect();
     assert_eq!(build(pairs.iter().copied()).as_ref(), Some(&sent));
+}
+
+fn is_key(key: &str) -> bool {
+    let legal = |byte| matches!(byte, 0x21..=0x7E) && byte != b',';
+    !key.is_empty() && key.bytes().all(legal)
+}
+
+/// The pairs of a header, as the crate says that it reads them; `None` where one of them is none.
+fn read(header: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
+    let mut pairs: Vec<(String, Vec<u8>)> = Vec::new();
+    for member in header.split(|byte| *byte == b',') {
+        let member = member.trim_ascii_start();
+        if member.is_empty() {
+            continue;
+        }
+        let mut halves = member.splitn(2, |byte| *byte == b' ');
+        let key = String::from_utf8(halves.next()?.to_vec()).ok()?;
+        let value = halves.next().unwrap_or_default().trim_ascii();
+        let padded = STANDARD.decode(value);
+        let value = padded.or_else(|_| STANDARD_NO_PAD.decode(value)).ok()?;
+        if !is_key(&key) || pairs.iter().any(|(other, _)| *other == key) {
+            return None;
+        }
+        pairs.push((key, value));
+    }
+    Some(pairs)
 }
 
 fn header(metadata: &Metadata) -> Vec<u8> {

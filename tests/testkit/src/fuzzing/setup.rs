@@ -97,6 +97,8 @@ pub(super) struct Setup {
     pub(super) length: Option<u64>,
     /// The source is read as it comes.
     pub(super) streamed: bool,
+    /// It is one upload, and comes to a good end when the server has all of it.
+    pub(super) appends: bool,
     /// Of the source.
     pub(super) total: u64,
     /// What each part is of it.
@@ -306,6 +308,7 @@ impl Settings {
             foreign: self.foreign(),
             length,
             streamed: length.is_none() || config.stream,
+            appends: matches!(self.kind, Kind::Upload | Kind::Append | Kind::Resume),
             total,
             parts,
             attempts: config.retry.attempts.unwrap_or(1_000),
