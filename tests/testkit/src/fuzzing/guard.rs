@@ -56,8 +56,8 @@ struct Word {
     offset: Option<u64>,
     /// How many it had when it last said.
     last: u64,
-    /// That it has fewer now, which is to be told.
-    rewound: bool,
+    /// How many fewer it has now, which is to be told.
+    rewound: u64,
     /// How it refused the request with the last byte, which went out whole as far as anyone knows.
     refused: Option<u16>,
 }
@@ -201,7 +201,9 @@ impl Guard {
             word.refused = None;
         }
         if let Some(offset) = offset {
-            word.rewound |= op != Op::Create && offset < word.last;
+            if op != Op::Create {
+                word.rewound += word.last.saturating_sub(offset);
+            }
             word.last = offset;
         }
         word.offset = offset;
@@ -316,7 +318,7 @@ impl Guard {
         if op == Op::Append {
             let offset = said_offset(request.headers());
             assert_eq!(offset, word.offset, "not the server's last word");
-            assert!(!word.rewound, "{offset:?} is less than before");
+            assert_eq!(word.rewound, 0, "{offset:?} is less than before");
             let body = request.body();
             let from = offset.map(|offset| base + offset);
             assert!(body.is_empty() || from == Some(body.start), "{body:?}");
@@ -391,16 +393,11 @@ impl Guard {
         assert!(self.guessed || !tells_a_secret(shown.as_bytes()), "{shown}");
         self.note(format_args!("{shown}"));
         match event {
-            Event::Rewound { to, .. } => {
-                let lanes: Vec<_> = self.words.keys().copied().collect();
-                for lane in lanes {
-                    let base = self.base(lane);
-                    if let Some(word) = self.words.get_mut(&lane)
-                        && base + word.last == *to
-                    {
-                        word.rewound = false;
-                    }
-                }
+            // Of parts it says how many bytes there are in all.
+            Event::Rewound { from, to } => {
+                let mut words = self.words.values_mut();
+                let word = words.find(|word| word.rewound == from - to);
+                word.expect("a rewound upload").rewound = 0;
             }
             Event::Recreating { .. } => self.anew += 1,
             _ => (),

@@ -70,6 +70,12 @@ fn read(header: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
         let key = String::from_utf8(halves.next()?.to_vec()).ok()?;
         let value = halves.next().unwrap_or_default().trim_ascii();
         let padded = STANDARD.decode(value);
+        // Of the padding some may be missing.
+        let value = if value.len() % 4 == 3 {
+            value.strip_suffix(b"=").unwrap_or(value)
+        } else {
+            value
+        };
         let value = padded.or_else(|_| STANDARD_NO_PAD.decode(value)).ok()?;
         if !is_key(&key) || pairs.iter().any(|(other, _)| *other == key) {
             return None;
