@@ -9,8 +9,8 @@ use crate::{Cause, Failure, Op, Origin, UploadUrl};
 ///
 /// Events are for people: whatever a driver must do comes as another output. None holds a
 /// credential or the query of an upload's URL. Offsets are those of the whole source; where it is
-/// uploaded in parts, [`Sent`](Self::Sent) and [`Confirmed`](Self::Confirmed) say how many of its bytes
-/// that is in all.
+/// uploaded in parts, [`Sent`](Self::Sent), [`Confirmed`](Self::Confirmed) and
+/// [`Rewound`](Self::Rewound) say how many of its bytes that is in all.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
