@@ -88,6 +88,8 @@ enum Told {
     No,
     /// A request told it, and what became of that is not known.
     Perhaps,
+    /// The same, and its answer was a success without an offset, which others than the server give too.
+    Said,
     Yes,
 }
 
@@ -112,8 +114,6 @@ struct Owed {
     failed: Option<(Cause, Option<Duration>)>,
     /// It is none if there are new bytes.
     unless_new: bool,
-    /// New bytes show that its length was taken, too.
-    tells: bool,
     /// The next append is smaller than this one.
     smaller: Option<u64>,
     /// The next append is smaller than this one, or it is the end.
@@ -497,7 +497,7 @@ impl Story for Transfer {
             bytes: with_bytes,
             expect: step == Step::Create && with_bytes && self.creation.expect,
             checksum: with_bytes && self.supply.has_checksum(),
-            length_again: step == Step::Append && self.tells_length() && self.told == Told::Perhaps,
+            length_again: step == Step::Append && self.tells_length() && self.told != Told::No,
             ..Asked::new(step.op(), flight.fresh)
         };
         // The rows of the table that a ghost may have brought about.

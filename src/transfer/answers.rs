@@ -274,7 +274,7 @@ impl Transfer {
             resource.probed = true;
         }
         let owed = std::mem::take(&mut self.owed);
-        if owed.tells && confirmed.gained > 0 && self.told == Told::Perhaps {
+        if confirmed.gained > 0 && self.told == Told::Said {
             self.told = Told::Yes;
         }
         if self.is_whole(offset) {
@@ -336,15 +336,14 @@ impl Transfer {
         }
         self.note_expiry(line, headers);
         let offset = response::offset(headers);
-        let tells = self.tells_length();
-        if tells {
+        if self.tells_length() {
             // Who gives no offset may be no tus server: the bytes that came with the length will show,
             // and where there were none, that it says so again.
-            let again = flight.body.is_empty() && self.told == Told::Perhaps;
+            let again = flight.body.is_empty() && self.told == Told::Said;
             self.told = if offset.is_some() || again {
                 Told::Yes
             } else {
-                Told::Perhaps
+                Told::Said
             };
         }
         let Some(offset) = offset else {
@@ -355,7 +354,6 @@ impl Transfer {
             self.owed = Owed {
                 failed: Some((Cause::NoOffset { status }, retry_after)),
                 unless_new: true,
-                tells,
                 ..Owed::default()
             };
             return Phase::Ready(Step::Probe);

@@ -412,6 +412,9 @@ fn a_success_that_took_nothing_settles_no_length() {
     let told = on_a_boundary().answers(200, &[]).finds(8).waits();
     let again = told.appends(8..8).with("upload-length", "8");
     again.answers(200, &[]).finds(8).succeeds();
+    // Nor does it count that an earlier one was lost.
+    let told = on_a_boundary().loses().finds(8).answers(200, &[]).finds(8);
+    told.waits().appends(8..8).with("upload-length", "8");
     let known = on_a_boundary().answers(200, &[]).finds_of(8, 8);
     assert_eq!(known.succeeds().completion, Completion::Acknowledged);
 }

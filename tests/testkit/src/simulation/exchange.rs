@@ -134,11 +134,16 @@ impl World<'_> {
     /// The server refuses for a reason that a client may have to live with.
     fn note_refusal(&mut self, status: StatusCode) {
         let quirks = self.server.quirks();
+        let late = [Sort::Buffered, Sort::Ghost]
+            .iter()
+            .any(|sort| self.ever.contains(sort));
         let meant = quirks.iter().any(|quirk| match quirk {
             Quirk::LockedIs(locked) => status == *locked,
             Quirk::RefusesCompletion(refused) => status == *refused,
             Quirk::CompleteIs403 | Quirk::MissingIs403 => status == 403,
             Quirk::MaxBody(_) => status == 413,
+            // An earlier request has told the length, when it was thought lost.
+            Quirk::LengthOnce => status == 400 && late,
             // One of the parts was moved to another host.
             Quirk::RelativeParts => status == 400,
             _ => false,

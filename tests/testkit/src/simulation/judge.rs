@@ -194,6 +194,7 @@ impl World<'_> {
             End::Failed(Error::Unfinished { place, .. }) => {
                 let there = self.found(&place.url).is_some_and(Upload::is_complete);
                 let gone = self.happened_ever(&[Sort::Vanished, Sort::Stranger])
+                    || self.asked_to_delete
                     || self.quirk(|quirk| *quirk == Quirk::MovesCompleted);
                 hold(there || gone, "R8", || {
                     "unfinished, and not all bytes are there".into()
