@@ -546,7 +546,7 @@ impl Story for Transfer {
                         line.settle();
                         self.doubted(error)
                     }
-                    (_, Some(error)) if step == Step::Probe => Phase::failure(*error),
+                    (_, Some(error)) => Phase::failure(*error),
                     (result, _) => Phase::Over(Some(Box::new(result))),
                 };
             }

@@ -1,7 +1,7 @@
 //! Sending bytes, and what the server makes of them.
 
 use tus_proto::{
-    Answer, Authorize, Config, Conflict, Error, Event, FailureKind, Hint, Input, Limit,
+    Answer, Authorize, Cancel, Config, Conflict, Error, Event, FailureKind, Hint, Input, Limit,
     Machine as _, Tick,
 };
 
@@ -634,6 +634,13 @@ fn one_head_is_enough_for_a_doubt() {
         assert!(is_403(&error) && error.resumable(), "{status}: {error:?}");
     }
     assert!(is_403(&doubted().loses().error()));
+    // The answer to a deletion is its own.
+    let error = doubted().cancel(Cancel::Terminate).asks("DELETE", URL);
+    let error = error.answers(401, &[]).error();
+    assert!(
+        matches!(error, Error::Rejected { status, .. } if status == 401),
+        "{error:?}"
+    );
 }
 
 #[test]

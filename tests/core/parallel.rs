@@ -888,6 +888,14 @@ fn a_rewind_and_a_recreation_are_told_in_amounts_of_the_whole() {
     assert_eq!(last, Some(3));
 }
 
+#[test]
+fn how_a_part_was_completed_is_not_kept() {
+    let story = Several::created(&[5, 5]).answers(1, 204, &[]);
+    let noted = |story: &Several| story.checkpoint().to_text().contains("ending acknowledged");
+    assert!(noted(&story));
+    assert!(!noted(&story.finds(1, 5)));
+}
+
 // S3.
 #[test]
 fn debug_shows_no_secret() {
