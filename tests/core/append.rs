@@ -643,6 +643,15 @@ fn one_head_is_enough_for_a_doubt() {
     );
 }
 
+// I5: a rewind is a failed attempt of its own only where nothing else has failed.
+#[test]
+fn bytes_that_a_failed_attempt_has_cost_are_no_second_failure() {
+    let told = Scenario::created(9).confirms(5).answers(503, &[]).waits();
+    let told = told.probes().finds(2).appends(2..9);
+    let retries = told.count(|event| matches!(event, Event::Retrying { .. }));
+    assert_eq!(retries, 1, "{:#?}", told.events);
+}
+
 #[test]
 fn retry_after_is_honoured_on_every_counted_answer() {
     let later = |mut fields: Vec<(&'static str, &'static str)>| {
