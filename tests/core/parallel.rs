@@ -829,6 +829,17 @@ fn the_deadline_is_that_of_all() {
     let story = story.creates(1).after(Duration::from_secs(6));
     let story = story.confirms(1, 5).creates(2);
     assert_eq!(story.wait(), Duration::from_secs(4));
+
+    // Nor has the joining.
+    let story = Several::created_with(&[5, 5], |config| {
+        config.retry.deadline = Some(Duration::from_secs(10));
+    });
+    let story = story.confirms(1, 5).confirms(2, 5);
+    assert_eq!(story.request(0).method(), "POST");
+    let (error, story) = story.after(Duration::from_secs(10)).ends();
+    let is_late = matches!(error, Error::Exhausted { limit, .. } if limit == Limit::Deadline);
+    assert!(is_late && error.resumable(), "{error:?}");
+    assert_eq!(story.count(|event| *event == Event::Orphaned), 1);
 }
 
 // What is displayed.
