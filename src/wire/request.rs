@@ -87,7 +87,8 @@ pub(crate) fn concatenate(endpoint: &Uri, list: HeaderValue, metadata: &Metadata
 }
 
 /// The value of `Upload-Concat` that names these parts, in order. `home`: those that are on its
-/// origin are named by path and query alone, where that cannot be read as a host. It is sensitive, for the URLs are capabilities.
+/// origin are named by path and query alone, where that cannot be read as a host. It is sensitive, for
+/// the URLs are capabilities.
 pub(crate) fn concatenation_list<'a>(
     parts: impl Iterator<Item = &'a Uri>,
     home: Option<&Uri>,
