@@ -36,7 +36,8 @@ pub(crate) struct Resource {
     pub(crate) highest: u64,
     /// What this run's requests can have brought it to; `None`: earlier runs may have sent more.
     pub(crate) reach: Option<u64>,
-    pub(crate) ghost: Ghost,
+    /// A request of this run, or of an earlier one, that may still arrive can complete it.
+    pub(crate) ghost: bool,
     /// A request of this run that would have completed it ended unanswered, and may still arrive.
     pub(crate) late: bool,
     pub(crate) expires: Option<Date>,
@@ -57,16 +58,6 @@ impl Absence {
     }
 }
 
-/// What may still arrive of a request that ended unanswered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ghost {
-    None,
-    /// Too little to complete the upload.
-    Part,
-    /// All that is missing.
-    Whole,
-}
-
 impl Resource {
     /// An upload that earlier runs, or others, may have written to.
     pub(crate) fn at(url: UploadUrl, length: Option<u64>) -> Self {
@@ -79,7 +70,7 @@ impl Resource {
             offset: 0,
             highest: 0,
             reach: None,
-            ghost: Ghost::Whole,
+            ghost: true,
             late: false,
             expires: None,
             ending: Ending::Open,
@@ -144,12 +135,8 @@ impl Resource {
         }
         match fate {
             Fate::Unprocessed => (),
-            Fate::Unanswered if Some(reach) >= self.length && self.length.is_some() => {
-                self.ghost = Ghost::Whole;
-            }
-            Fate::Unanswered if self.ghost == Ghost::Whole => (),
-            Fate::Unanswered => self.ghost = Ghost::Part,
-            Fate::Acknowledged | Fate::Refused => self.ghost = Ghost::None,
+            Fate::Unanswered => self.ghost |= self.length.is_some_and(|length| reach >= length),
+            Fate::Acknowledged | Fate::Refused => self.ghost = false,
         }
     }
 

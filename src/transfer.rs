@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use crate::checkpoint::{Ending, Kept, Saved, Start};
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
-use crate::resource::{Absence, Confirmed, Ghost, Resource};
+use crate::resource::{Absence, Confirmed, Resource};
 use crate::supply::{Shortage, Supply};
 use crate::upload::Uploaded;
 use crate::verdict::{Asked, Fate, Verdict, fate};
@@ -503,7 +503,7 @@ impl Story for Transfer {
         // The rows of the table that a ghost may have brought about.
         let doubtful = step == Step::Append
             && matches!(status, StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN)
-            && resource.is_some_and(|resource| resource.ghost == Ghost::Whole);
+            && resource.is_some_and(|resource| resource.ghost);
         if step == Step::Append
             && let Some(resource) = &mut self.resource
         {
@@ -536,7 +536,7 @@ impl Story for Transfer {
             Err(Phase::Asking(ask, step, without)) if doubtful => {
                 // Should there be none, it is in doubt as before.
                 if let Some(resource) = &mut self.resource {
-                    resource.ghost = Ghost::Whole;
+                    resource.ghost = true;
                 }
                 return Phase::Asking(ask, step, without);
             }
@@ -629,7 +629,7 @@ impl Story for Transfer {
             && self
                 .resource
                 .as_ref()
-                .is_some_and(|resource| resource.ghost == Ghost::Whole)
+                .is_some_and(|resource| resource.ghost)
         {
             self.doubted(error)
         } else {

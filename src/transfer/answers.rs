@@ -8,7 +8,7 @@ use crate::call::{named, same};
 use crate::checkpoint::{Ending, Start};
 use crate::lane::Phase;
 use crate::line::{Flight, Line};
-use crate::resource::{Ghost, Resource};
+use crate::resource::Resource;
 use crate::upload::{Completion, Uploaded};
 use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::response;
@@ -207,7 +207,7 @@ impl Transfer {
         let resource = Resource {
             spoke: response::names_tus(headers),
             reach: Some(flight.reach(false)),
-            ghost: Ghost::None,
+            ghost: false,
             ..Resource::at(url, self.length)
         };
         if let Some(conflict) = resource.contradiction(headers, offset.unwrap_or(0)) {
