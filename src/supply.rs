@@ -128,12 +128,10 @@ impl Supply {
 
     /// The bytes of a request from this offset on.
     pub(crate) fn body(&self, from: u64, length: Option<u64>) -> Body {
-        let length = length.unwrap_or(u64::MAX);
+        let left = |upto: u64| upto.saturating_sub(from);
         let size = match &self.stream {
-            Some(stream) if stream.is_short_of(length) => {
-                self.chunk.part(stream.upto.saturating_sub(from))
-            }
-            _ => self.chunk.size(length.saturating_sub(from)),
+            Some(stream) if !stream.ended => self.chunk.part(left(stream.upto)),
+            _ => self.chunk.size(left(length.unwrap_or(u64::MAX))),
         };
         from..from.saturating_add(size)
     }
@@ -174,11 +172,6 @@ impl Supply {
 }
 
 impl Stream {
-    /// Whether there is more to come than what is at hand, if the whole has this length.
-    fn is_short_of(&self, length: u64) -> bool {
-        !self.ended && self.upto < length
-    }
-
     fn take(
         &mut self,
         from: u64,

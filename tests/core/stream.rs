@@ -844,6 +844,15 @@ fn losses_shrink_what_is_sent_and_read() {
         .reads(4 * MIB, 12 * MIB);
 }
 
+#[test]
+fn what_is_at_hand_is_not_read_again() {
+    let told = Scenario::stream().available(8 * MIB, false);
+    let told = told.answers(413, &[]).finds_deferred(0);
+    told.appends(0..4 * MIB)
+        .confirms(4 * MIB)
+        .appends(4 * MIB..8 * MIB);
+}
+
 // @tus/server and RU answer 413 to a stream above their limit, tusd 400.
 #[test]
 fn a_stream_that_is_too_long_is_refused_for_good() {
@@ -993,6 +1002,11 @@ fn a_stream_of_known_length_is_created_with_it_and_read_as_it_comes() {
         .without("upload-length")
         .confirms(13)
         .succeeds();
+}
+
+#[test]
+fn what_there_is_of_a_stream_of_known_length_is_sent() {
+    measured().reads(0, 8).available(5, false).appends(0..5);
 }
 
 #[test]
