@@ -463,7 +463,7 @@ fn escaped(bytes: &[u8]) -> Option<u8> {
         return None;
     };
     let digit = |byte| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
 fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
@@ -597,6 +597,15 @@ mod tests {
             let outcome = resolved("http://a/b/c/d;p?q", reference.as_bytes());
             assert_eq!(outcome, Ok(expected), "{reference}");
         }
+    }
+
+    #[test]
+    fn s5_a_url_of_the_greatest_length_is_followed() {
+        let longest = format!("{:x<MAX_LENGTH$}", "http://b.test/");
+        assert_eq!(longest.len(), MAX_LENGTH);
+        assert_eq!(resolved(BASE, longest.as_bytes()), Ok(longest.clone()));
+        let longer = longest + "x";
+        assert_eq!(resolved(BASE, longer.as_bytes()), Err(E::TooLong));
     }
 
     #[test]
