@@ -38,6 +38,7 @@ use crate::{
 /// A part that fails for good ends the others, and the upload with its error. Whatever stays on the
 /// server then can be gone on from.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Parallel {
     endpoint: UploadUrl,
     identity: Option<String>,
@@ -50,10 +51,10 @@ pub struct Parallel {
     observed: bool,
     /// There is nothing to go on from.
     forgotten: bool,
-    /// How many uploads that nobody knows of may be left on the server.
-    orphans: usize,
-    /// How many were deleted, for the caller wants none.
-    deleted: usize,
+    /// An upload that nobody knows of may be left on the server.
+    orphaned: bool,
+    /// An upload was deleted, for the caller wants none.
+    deleted: bool,
     outage: Outage,
     saving: Saving,
     asking: Asking,
@@ -279,8 +280,8 @@ impl Parallel {
             },
             observed,
             forgotten: false,
-            orphans: usize::from(orphan.is_some()),
-            deleted: 0,
+            orphaned: orphan.is_some(),
+            deleted: false,
             outage: Outage::new(config.retry.attempts),
             saving: Saving::new(saved),
             asking: Asking::default(),

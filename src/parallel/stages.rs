@@ -167,7 +167,7 @@ impl Parallel {
                 Err(Error::Cancelled {
                     terminated: true, ..
                 }),
-            ) => self.deleted += 1,
+            ) => self.deleted = true,
             (Stage::Terminate, Err(error)) if error.place().op == Op::Terminate => {
                 self.rather(error);
             }
@@ -205,7 +205,7 @@ impl Parallel {
             (Stage::Terminate, Ok(_)) => {
                 self.whole.story_mut().whole = None;
                 self.saving.changed = true;
-                self.deleted += 1;
+                self.deleted = true;
             }
             (Stage::Terminate, Err(error)) => self.rather(error),
             _ => (),
@@ -319,7 +319,7 @@ impl Parallel {
             self.whole.restart(|_| joining::Step::Discard);
         } else if let Some(mut result) = self.end.take() {
             if let Err(Error::Cancelled { terminated, .. }) = &mut result {
-                *terminated &= self.deleted > 0 && self.orphans == 0;
+                *terminated &= self.deleted && !self.orphaned;
             }
             if let Err(error) = &mut result {
                 // What was kept may name parts that are deleted by now.

@@ -75,7 +75,7 @@ impl Parallel {
 
     /// Tells what happened.
     pub(super) fn tell(&mut self, event: Event) {
-        self.orphans += usize::from(matches!(event, Event::Orphaned));
+        self.orphaned |= matches!(event, Event::Orphaned);
         self.said.push_back(Output::Event(event));
     }
 
