@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tus_proto::{Config, Date, Inspect};
 
 use super::ask::{self, Came};
+use crate::date::{self, Form};
 
 /// A date is read as somebody else reads it, is printed as it is read, and is what a machine waits for.
 ///
@@ -86,31 +87,16 @@ fn read(text: &[u8]) -> Option<Date> {
 
 /// The moment in each form that it has.
 fn forms(moment: u64) -> Vec<String> {
-    const DAYS: [&str; 7] = [
-        "Sunday",
-        "Monday",
-        "Tuesday",
-        "Wednesday",
-        "Thursday",
-        "Friday",
-        "Saturday",
-    ];
-    let preferred = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(moment));
-    let words: Vec<_> = preferred.split([',', ' ']).collect();
-    let &[weekday, "", day, month, year, time, "GMT"] = &words[..] else {
-        panic!("{preferred}");
-    };
-    let day_of_month = day.strip_prefix('0').unwrap_or(day);
-    let mut forms = vec![
-        format!("{weekday} {month} {day_of_month:>2} {time} {year}"),
-        preferred.clone(),
-    ];
-    // Two digits are a year from 1970 on.
-    if year < "2070" {
-        let weekday = DAYS.iter().find(|day| day.starts_with(weekday));
-        let (weekday, year) = (weekday.expect("a weekday"), &year[2..]);
-        forms.push(format!("{weekday}, {day}-{month}-{year} {time} GMT"));
-    }
+    /// 2070. Two digits are a year from 1970 on.
+    const NO_TWO_DIGITS: u64 = 3_155_760_000;
+    let mut forms = vec![Form::ImfFixdate, Form::Asctime];
+    forms.extend((moment < NO_TWO_DIGITS).then_some(Form::Rfc850));
+    let forms: Vec<_> = forms
+        .iter()
+        .map(|&form| date::write(moment, form))
+        .collect();
+    let theirs = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(moment));
+    assert_eq!(forms[0], theirs);
     forms
 }
 
