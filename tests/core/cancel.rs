@@ -310,15 +310,11 @@ fn a_cancel_after_the_end_changes_nothing() {
     }
 }
 
-#[test]
-fn a_request_that_nobody_was_told_of_was_not_sent() {
-    let mut upload = tus_proto::Upload::create(
-        crate::scenario::ENDPOINT,
-        9,
-        &crate::scenario::config(|_| ()),
-    )
-    .unwrap();
+/// Created, and nothing of that is told yet.
+fn untold() -> tus_proto::Upload {
     let now = tus_proto::Tick::default();
+    let config = crate::scenario::config(|_| ());
+    let mut upload = tus_proto::Upload::create(crate::scenario::ENDPOINT, 9, &config).unwrap();
     let tus_proto::Output::Begin(id, _) = upload.poll(now) else {
         panic!("a creation")
     };
@@ -328,6 +324,27 @@ fn a_request_that_nobody_was_told_of_was_not_sent() {
         .headers_mut()
         .insert("location", "a".parse().unwrap());
     upload.handle(now, Input::Answer(id, Answer::Response(response)));
+    upload
+}
+
+#[test]
+fn after_a_cancel_now_nothing_is_begun_that_nobody_was_told_of() {
+    let now = tus_proto::Tick::default();
+    let mut upload = untold();
+    upload.handle(now, Input::Cancel(Cancel::Now));
+    loop {
+        match upload.poll(now) {
+            tus_proto::Output::Event(_) => (),
+            tus_proto::Output::Done(Err(error)) => break assert!(!error.resumable()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_request_that_nobody_was_told_of_was_not_sent() {
+    let now = tus_proto::Tick::default();
+    let mut upload = untold();
     // Created, save, appending: the cancel comes while these are told.
     loop {
         match upload.poll(now) {
