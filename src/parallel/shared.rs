@@ -63,12 +63,6 @@ impl Saving {
     pub(super) fn is_kept(&self) -> bool {
         self.kept.is_some() && !self.unsaved
     }
-
-    /// Nobody waits for anything any more.
-    pub(super) fn hush(&mut self) {
-        self.out = None;
-        self.waiting.clear();
-    }
 }
 
 /// Questions for credentials.

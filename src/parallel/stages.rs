@@ -360,7 +360,6 @@ impl Parallel {
             }
         }
         if how == Cancel::Now {
-            self.saving.hush();
             // What was not told yet is not begun.
             self.said
                 .retain(|output| !matches!(output, Output::Begin(..)));
