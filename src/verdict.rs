@@ -158,6 +158,7 @@ pub(crate) fn fate(asked: &Asked, answer: &Response<Bytes>) -> Fate {
         400 if response::broken_off(answer) => Fate::Unanswered,
         // What is refused is the length, because an earlier request brought it.
         400 if asked.length_again => Fate::Unprocessed,
+        500 if response::is_locked_out(answer) => Fate::Unprocessed,
         200..=299 => Fate::Acknowledged,
         307 | 308 | 409 | 421 | 423 | 425 | 429 => Fate::Unprocessed,
         408 | 499 | 502..=504 | 520..=529 => Fate::Unanswered,

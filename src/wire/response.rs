@@ -171,6 +171,12 @@ pub(crate) fn broken_off(answer: &Response<Bytes>) -> bool {
     closes && wordless || CODES.iter().any(|code| contains(answer.body(), code))
 }
 
+/// Whether a 500 says that another request held the upload's lock for too long. tusd and @tus/server
+/// use the same words.
+pub(crate) fn is_locked_out(answer: &Response<Bytes>) -> bool {
+    contains(answer.body(), b"failed to acquire lock before timeout")
+}
+
 /// Whether a 413 is about the whole upload and not about this request.
 pub(crate) fn upload_too_large(answer: &Response<Bytes>, length: Option<u64>) -> bool {
     let limit = field::integer(answer.headers(), &name::TUS_MAX_SIZE).value();

@@ -1,8 +1,8 @@
 //! Sending bytes, and what the server makes of them.
 
 use tus_proto::{
-    Answer, Authorize, Cancel, Config, Conflict, Error, Event, FailureKind, Hint, Input, Limit,
-    Machine as _, Tick,
+    Answer, Authorize, Cancel, Completion, Config, Conflict, Error, Event, FailureKind, Hint,
+    Input, Limit, Machine as _, Tick,
 };
 
 use crate::scenario::{Scenario, URL};
@@ -251,6 +251,25 @@ fn a_request_that_was_broken_off_on_its_way_is_no_refusal() {
             .finds(4)
             .appends(4..9);
     }
+}
+
+// The lock is that of an earlier request, whose rest completes the upload.
+#[test]
+fn a_lock_that_is_not_to_be_had_is_no_refusal() {
+    for words in [
+        "ERR_LOCK_TIMEOUT: failed to acquire lock before timeout\n",
+        "failed to acquire lock before timeout",
+    ] {
+        let told = Scenario::created(9).sent(9).loses().finds(4).appends(4..9);
+        let told = told.sent(5).answers_with(500, &[], words);
+        let done = told.waits().probes().finds(9).succeeds();
+        assert_eq!(done.completion, Completion::Observed);
+    }
+    // Any other is (R8).
+    let told = Scenario::created(9).sent(9).loses().finds(4).appends(4..9);
+    let told = told.sent(5).answers_with(500, &[], "ERR_INTERNAL");
+    let error = told.waits().finds(9).error();
+    assert!(matches!(error, Error::Unfinished { .. }), "{error:?}");
 }
 
 // What Node says of a request that ended early, before any tus server hears of it.
