@@ -503,6 +503,18 @@ impl<S: Story> Lane<S> {
             return;
         }
         match &mut self.phase {
+            // That it was cancelled is not told yet.
+            Phase::Over(Some(end))
+                if matches!(
+                    **end,
+                    Err(Error::Cancelled {
+                        terminated: false,
+                        ..
+                    })
+                ) =>
+            {
+                ()
+            }
             Phase::Over(_) => return,
             Phase::Saving(_, then) if then.is_final() && how < Cancel::Now => return,
             _ => (),

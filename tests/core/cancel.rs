@@ -310,6 +310,35 @@ fn a_cancel_after_the_end_changes_nothing() {
     }
 }
 
+// Several inputs may come before the next poll.
+#[test]
+fn a_cancel_that_is_not_told_yet_becomes_harder() {
+    for sent in [3, 9] {
+        let mut told = Scenario::created(9).sent(sent);
+        let keep = Input::Cancel(Cancel::Keep);
+        told.machine.handle(tus_proto::Tick::default(), keep);
+        let told = told.cancel(Cancel::Terminate).asks("DELETE", URL);
+        let error = told.answers(204, &[]).error();
+        assert!(
+            matches!(
+                error,
+                Error::Cancelled {
+                    terminated: true,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        let mut told = Scenario::created(9).sent(sent);
+        for how in [Cancel::Keep, Cancel::Now] {
+            told.machine
+                .handle(tus_proto::Tick::default(), Input::Cancel(how));
+        }
+        let (error, _) = told.cancel(Cancel::Now).ends();
+        assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    }
+}
+
 /// Created, and nothing of that is told yet.
 fn untold() -> tus_proto::Upload {
     let now = tus_proto::Tick::default();
