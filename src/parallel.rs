@@ -263,7 +263,7 @@ impl Parallel {
         // The whole of an earlier run may be there.
         let orphan = pieces.joining && stage != Stage::End;
         let orphan = orphan.then_some(Output::Event(Event::Orphaned));
-        Ok(Self {
+        let mut this = Self {
             identity: match &saved {
                 Some(saved) => saved.identity.clone(),
                 None => config.identity.clone(),
@@ -290,7 +290,11 @@ impl Parallel {
             cancel: None,
             began: false,
             now: Tick::default(),
-        })
+        };
+        if stage == Stage::Send {
+            this.forsake_lost_whole();
+        }
+        Ok(this)
     }
 
     /// The length of the whole, in bytes.

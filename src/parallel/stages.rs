@@ -213,6 +213,14 @@ impl Parallel {
     }
 
     fn joined(&mut self, joined: Joined) {
+        if let Joined::At { url, .. } = &joined
+            && let Some(at) = self
+                .parts
+                .iter()
+                .position(|part| part.url() == Some(url.as_uri()))
+        {
+            return self.end_as_shared(at);
+        }
         match joined {
             Joined::At { url, look: true } => {
                 self.whole.story_mut().whole = Some(url);
@@ -221,10 +229,7 @@ impl Parallel {
                 self.saving.changed = true;
             }
             Joined::Later => {
-                // Of a part that was gone in an earlier run the checkpoint knows no more.
-                if self.parts.iter().any(|part| part.url().is_none()) {
-                    self.forsake_whole();
-                }
+                self.forsake_lost_whole();
                 self.stage = Stage::Send;
             }
             Joined::Whole(url) if self.observed => self.succeed(url, Completion::Observed),

@@ -111,6 +111,7 @@ impl Parallel {
                 (part.confirmed, part.sent) = (offset, offset);
                 part.highest = part.highest.max(offset);
                 self.outage.gain(gained, all);
+                self.whole.line_mut().gain(gained, all);
                 Event::Confirmed {
                     offset: self.sum(|part| part.confirmed),
                     length: Some(self.length()),
@@ -145,11 +146,19 @@ impl Parallel {
     }
 
     /// The whole waits for a part that is gone, and will be asked for anew.
-    pub(super) fn forsake_whole(&mut self) {
+    fn forsake_whole(&mut self) {
         if self.whole.story_mut().whole.take().is_some() {
             self.note_parts_joined(self.joins == Joins::InDoubt);
             self.saving.changed = true;
             self.tell(Event::Orphaned);
+        }
+    }
+
+    /// Of a part that was gone in an earlier run the checkpoint knows no more, and the whole of that run
+    /// waits for it.
+    pub(super) fn forsake_lost_whole(&mut self) {
+        if self.parts.iter().any(|part| part.url().is_none()) {
+            self.forsake_whole();
         }
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Cancel, Cause, Completion, Error, Event, FailureKind, Input, Limit, Machine as _, Violation,
+    Cancel, Cause, Completion, Conflict, Error, Event, FailureKind, Input, Limit, Machine as _,
+    Violation,
 };
 
 use crate::scenario::ENDPOINT;
@@ -40,6 +41,26 @@ fn joined_is_acknowledged() {
     assert_eq!(story.count(created), 1);
     assert_eq!(story.succeeds().completion, Completion::Acknowledged);
     asked().answers(0, 200, &[("location", WHOLE)]).succeeds();
+}
+
+// It would be deleted with the parts.
+#[test]
+fn a_whole_where_a_part_is_is_none() {
+    for discard in [false, true] {
+        let story = Several::complete_with(&[5, 5], |config| config.parts.discard = discard);
+        let story = story.answers(0, 201, &[("location", &url(2))]).out(&[]);
+        let error = story.error();
+        assert!(
+            matches!(
+                error,
+                Error::Conflict {
+                    conflict: Conflict::Shared,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
 }
 
 // Neither where it was asked nor, if that was redirected, the caller's own.
@@ -281,6 +302,15 @@ fn joining_has_one_budget_however_often_the_parts_are_looked_at() {
         );
         assert_eq!((times, error.place().attempts), (4, 4), "{status}");
     }
+}
+
+#[test]
+fn new_bytes_of_a_part_renew_what_the_joining_may_cost() {
+    let story = Several::complete_with(&[5, 5], |config| config.retry.attempts = Some(1));
+    let story = story.answers(0, 400, &[]).waits();
+    let story = story.finds(1, 5).answers(2, 410, &[]).creates(2);
+    let story = story.confirms(2, 5).joins(&[1, 2]).answers(0, 503, &[]);
+    verified(story.waits()).joins(&[1, 2]).joined().succeeds();
 }
 
 #[test]
@@ -553,6 +583,27 @@ fn nor_does_a_later_run_wait_for_a_whole_that_names_a_part_that_is_gone() {
     let story = story.answers(1, 201, &[("location", "/files/3")]);
     assert!(!story.checkpoint().to_text().contains(WHOLE));
     story.confirms(1, 5).joins(&[3, 2]).joined().succeeds();
+}
+
+// Where a refusal stands, nobody looks at the whole first.
+#[test]
+fn nor_does_it_where_the_refusal_of_another_part_stands() {
+    let story = Several::created_with(&[5, 5], |config| {
+        unfinished(config);
+        config.recreations = 0;
+    });
+    let story = story.joins(&[1, 2]).joined().sent(2, 5);
+    let story = story.answers(2, 500, &[]).sent(1, 0).loses(1);
+    let story = story.answers(1, 410, &[]);
+    let (error, story) = story.ends();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    let story = Several::resume_with(&story.checkpoint(), unfinished);
+    assert_eq!(orphans(&story), 1);
+    assert!(!story.checkpoint().to_text().contains(WHOLE));
+    let story = story.posts(1).probes(2).finds(2, 0);
+    let story = story.answers(1, 201, &[("location", "/files/3")]);
+    let story = story.confirms(1, 5).confirms(2, 5).joins(&[3, 2]);
+    story.joined().succeeds();
 }
 
 // S3. Found by the simulation.
