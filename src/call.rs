@@ -196,7 +196,7 @@ machine!(Inspect, Inspected);
 fn inspected(
     _: &mut Line,
     url: &UploadUrl,
-    _: &Flight,
+    flight: &Flight,
     answer: &Response<Bytes>,
 ) -> Result<Inspected, Misread> {
     let headers = answer.headers();
@@ -205,6 +205,7 @@ fn inspected(
     if offset.is_none() && !matches!(role, Role::Final { .. }) {
         return Err(Violation::NoOffset.into());
     }
+    let url = if flight.moved { &flight.url } else { url };
     Ok(Inspected {
         url: url.clone(),
         offset,
@@ -316,24 +317,29 @@ machine!(Concatenate, UploadUrl);
 
 fn created(
     line: &mut Line,
-    _: &UploadUrl,
+    endpoint: &UploadUrl,
     flight: &Flight,
     answer: &Response<Bytes>,
 ) -> Result<UploadUrl, Misread> {
-    let url = named(line, flight, answer)?;
+    let url = named(line, endpoint.as_uri(), flight, answer)?;
     line.event(Event::Created { url: url.clone() });
     Ok(url)
 }
 
-/// The URL that the answer to a creation names, by the rules for what may be used.
+/// The URL that the answer to a creation at this endpoint names, by the rules for what may be used.
 pub(crate) fn named(
     line: &mut Line,
+    endpoint: &Uri,
     flight: &Flight,
     answer: &Response<Bytes>,
 ) -> Result<UploadUrl, Misread> {
     let location = response::location(answer.headers()).ok_or(Violation::NoLocation)?;
     let url = line.admit(flight.url.as_uri(), location)?;
-    if same(url.as_uri(), flight.url.as_uri()) {
+    // That of a redirect is one, too.
+    if [endpoint, flight.url.as_uri()]
+        .iter()
+        .any(|one| same(url.as_uri(), one))
+    {
         return Err(Violation::LocationIsEndpoint.into());
     }
     Ok(url)
@@ -483,11 +489,6 @@ impl<T: std::fmt::Debug + Send + 'static> Call<T> {
         Ok(Lane::new(line, call, Phase::Ready(()), None))
     }
 
-    /// Where the call is made from now on.
-    fn moved<'a>(&'a self, flight: &'a Flight) -> &'a UploadUrl {
-        if flight.moved { &flight.url } else { &self.url }
-    }
-
     /// An attempt that is repeated may have done it.
     fn doubt(&mut self, line: &mut Line) {
         self.doubtful = true;
@@ -544,19 +545,17 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
             self.place(line)
         }) {
             Err(next) => next,
-            Ok(Verdict::Success) => {
-                match (self.read)(line, self.moved(&flight), &flight, &answer) {
-                    Ok(value) => Phase::success(value),
-                    Err(misread) => {
-                        if self.creates() {
-                            line.event(Event::Orphaned);
-                        }
-                        let mut place = self.place(line);
-                        place.url = flight.url.clone();
-                        Phase::failure(misread.at(place, &answer))
+            Ok(Verdict::Success) => match (self.read)(line, &self.url, &flight, &answer) {
+                Ok(value) => Phase::success(value),
+                Err(misread) => {
+                    if self.creates() {
+                        line.event(Event::Orphaned);
                     }
+                    let mut place = self.place(line);
+                    place.url = flight.url.clone();
+                    Phase::failure(misread.at(place, &answer))
                 }
-            }
+            },
             Ok(Verdict::Gone) => match (self.gone)(self.place(line), self.doubtful) {
                 Ok(value) => Phase::success(value),
                 Err(error) => Phase::failure(error),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
-use crate::call::{named, same};
+use crate::call::named;
 use crate::lane::{Loss, Phase, Story, judge};
 use crate::line::{Flight, Line, Spent};
 use crate::resource::Absence;
@@ -13,7 +13,7 @@ use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::{request, response};
 use crate::{
     Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Metadata, Op,
-    Place, Tick, UploadUrl, Violation,
+    Place, Tick, UploadUrl,
 };
 
 /// The longest wait between two looks at a whole that is not complete yet.
@@ -170,11 +170,7 @@ impl Joining {
     }
 
     fn joined(&self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
-        let mut url = named(line, flight, answer);
-        if matches!(&url, Ok(url) if same(url.as_uri(), self.endpoint.as_uri())) {
-            url = Err(Violation::LocationIsEndpoint.into());
-        }
-        match url {
+        match named(line, self.endpoint.as_uri(), flight, answer) {
             Ok(url) => {
                 line.event(Event::Created { url: url.clone() });
                 if let Some(conflict) = self.contradiction(answer.headers()) {

@@ -212,6 +212,11 @@ impl Line {
         self.lane
     }
 
+    /// Whether its PATCHes are sent as POSTs.
+    pub(crate) fn overrides_methods(&self) -> bool {
+        self.method_override
+    }
+
     // Time.
 
     pub(crate) fn now(&self) -> Tick {

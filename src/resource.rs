@@ -156,8 +156,9 @@ impl Resource {
     /// Whether it may have been completed, and moved away, by the time that it is gone.
     /// `now`: the time by the server's clock, or by the caller's.
     pub(crate) fn may_be_complete(&self, now: Option<Date>) -> bool {
-        let open = matches!(self.ending, Ending::Unsettled | Ending::Acknowledged);
-        (open || self.late) && !self.expired(now)
+        // What is complete does not expire.
+        let open = self.ending == Ending::Unsettled || self.late;
+        self.ending == Ending::Acknowledged || open && !self.expired(now)
     }
 
     /// Whether the server has dropped it by now, if it was not complete.

@@ -11,8 +11,8 @@ use crate::line::{Flight, Line};
 use crate::resource::Resource;
 use crate::upload::{Completion, Uploaded};
 use crate::verdict::{Asked, Verdict, may_be_done};
-use crate::wire::response;
 use crate::wire::words::escape;
+use crate::wire::{reference, response};
 use crate::{Cause, Error, Event, Hint, Op, Place, UploadUrl, Violation};
 
 impl Transfer {
@@ -41,6 +41,8 @@ impl Transfer {
         }
         match &mut self.resource {
             Some(resource) if self.part => {
+                // What is complete does not expire.
+                resource.expires = None;
                 if completion == Completion::Acknowledged {
                     resource.ending = Ending::Open;
                 }
@@ -187,11 +189,7 @@ impl Transfer {
 
     fn created(&mut self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
         let headers = answer.headers();
-        let mut named = named(line, flight, answer);
-        if matches!(&named, Ok(url) if same(url.as_uri(), self.start.uri())) {
-            named = Err(Violation::LocationIsEndpoint.into());
-        }
-        let url = match named {
+        let url = match named(line, self.start.uri(), flight, answer) {
             Ok(url) => url,
             Err(misread) => {
                 line.event(Event::Orphaned);
@@ -326,7 +324,7 @@ impl Transfer {
         let headers = answer.headers();
         let retry_after = response::retry_after(headers);
         let (from, to) = (flight.body.start, flight.body.end);
-        if answer.status() == StatusCode::CREATED && response::location(headers).is_some() {
+        if is_creation(line, flight, answer) {
             line.event(Event::Orphaned);
             return Phase::failure(Error::Protocol {
                 place: self.place_of(line, Op::Append, flight),
@@ -402,4 +400,16 @@ impl Transfer {
         self.owed.end = Some(Box::new(error));
         Phase::Ready(Step::Probe)
     }
+}
+
+/// Whether the answer to an append says that an upload was made in its place. Of a server that answers
+/// creations with 200, and takes no POST for a PATCH, only the URL tells.
+fn is_creation(line: &Line, flight: &Flight, answer: &Response<Bytes>) -> bool {
+    let Some(location) = response::location(answer.headers()) else {
+        return false;
+    };
+    let url = flight.url.as_uri();
+    answer.status() == StatusCode::CREATED
+        || line.overrides_methods()
+            && reference::resolve(url, location).is_ok_and(|made| !same(&made, url))
 }

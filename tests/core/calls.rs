@@ -535,3 +535,39 @@ fn a_joined_upload_elsewhere_is_put_to_the_policy() {
         "{error:?}"
     );
 }
+
+// Neither where it was asked nor, if that was redirected, the caller's own.
+#[test]
+fn what_is_made_is_not_at_the_endpoint() {
+    fn check<M: Machine>(told: Scenario<M>)
+    where
+        M::Success: std::fmt::Debug,
+    {
+        let error = told.answers(201, &[("location", ENDPOINT)]).error();
+        assert!(
+            matches!(
+                error,
+                Error::Protocol {
+                    violation: Violation::LocationIsEndpoint,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+    check(create(5));
+    check(concatenate());
+    for status in [307, 308] {
+        let elsewhere = [("location", "http://example.org/other/")];
+        check(
+            create(5)
+                .answers(status, &elsewhere)
+                .asks("POST", elsewhere[0].1),
+        );
+        check(
+            concatenate()
+                .answers(status, &elsewhere)
+                .asks("POST", elsewhere[0].1),
+        );
+    }
+}

@@ -1,8 +1,9 @@
 //! Uploads that the server drops after a time: PROTOCOL E1, and the caller's wall clock.
 
-use tus_proto::{Checkpoint, Config, Date, Error, Event};
+use tus_proto::{Cancel, Checkpoint, Config, Date, Error, Event};
 
 use crate::scenario::{ENDPOINT, Scenario, URL};
+use crate::several::{Several, url};
 
 /// A second before, the moment, and a second after.
 const BEFORE: u64 = 1_699_999_999;
@@ -158,4 +159,40 @@ fn an_expired_stream_is_made_anew_with_its_length_open() {
         .with("upload-defer-length", "1")
         .answers(201, &[("location", "b")])
         .reads(0, 8 << 20);
+}
+
+// What is complete does not expire, and a part is asked for its bytes again.
+#[test]
+fn a_part_that_is_complete_is_not_made_anew_for_its_expiry() {
+    for unanswered in [false, true] {
+        let story = Several::join(&[5, 5]).posts(1);
+        let story = story.answers(1, 201, &[("location", &url(1)), EXPIRES]);
+        let story = story.creates(2).sent(1, 5);
+        let story = match unanswered {
+            true => story.loses(1).finds(1, 5),
+            false => story.confirms(1, 5),
+        };
+        let (_, story) = story.cancel(Cancel::Keep).ends();
+        let kept = story.checkpoint();
+        assert_eq!(kept.expires(), None);
+        let story = Several::resume_with(&kept, at(AFTER)).probes(1).finds(1, 5);
+        let story = story.finds(2, 0).confirms(2, 5).joins(&[1, 2]);
+        story.joined().succeeds();
+    }
+}
+
+// Nor is an upload made a second time whose completion was acknowledged.
+#[test]
+fn an_upload_that_may_be_complete_by_an_acknowledgement_is_not_made_anew_for_its_expiry() {
+    let told = expiring().appends(0..9).sent(9).answers(204, &[]);
+    let kept = told.probes().checkpoint();
+    let later = [("date", "Tue, 14 Nov 2023 22:13:21 GMT")];
+    for date in [&later[..], &[]] {
+        let told = Scenario::resume_with(&kept, at(AFTER)).probes();
+        let error = told.answers(410, date).error();
+        assert!(
+            matches!(error, Error::CompletionUnknown { .. }),
+            "{error:?}"
+        );
+    }
 }

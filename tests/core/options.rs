@@ -320,6 +320,31 @@ fn patch_and_delete_can_be_posted() {
         .with("x-http-method-override", "PATCH");
 }
 
+// Servers that answer creations with 200 may ignore the override as well.
+#[test]
+fn neither_is_one_that_a_200_names() {
+    let overriding = || Scenario::created_with(9, |config| config.method_override = true);
+    let fields = [("location", "b"), ("upload-offset", "9")];
+    let told = overriding().answers(200, &fields).tells(&Event::Orphaned);
+    let error = told.error();
+    assert!(
+        matches!(
+            error,
+            Error::Protocol {
+                violation: Violation::NotAppended,
+                ..
+            }
+        ) && error.resumable(),
+        "{error:?}"
+    );
+    // Where it is the upload itself, nothing was made.
+    let fields = [("location", "a"), ("upload-offset", "9")];
+    overriding().answers(200, &fields).succeeds();
+    // A PATCH makes nothing.
+    let fields = [("location", "b"), ("upload-offset", "9")];
+    Scenario::created(9).answers(200, &fields).succeeds();
+}
+
 // @tus/server ignores the override, and makes a second upload of a stream's last bytes.
 #[test]
 fn an_upload_made_by_an_append_is_no_progress() {
