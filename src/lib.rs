@@ -135,7 +135,8 @@
 //!   exists is [gone on with](Upload::append), the caller vouches for the bytes that are there. After a
 //!   lost exchange only the server's own word counts, so a `HEAD` comes before the next byte.
 //! - A success is [acknowledged](Completion::Acknowledged) or [observed](Completion::Observed), and
-//!   says which. A refusal that reached the client is never turned into a success.
+//!   says which. A refusal that reached the client is never turned into a success. That a server is
+//!   busy, or another request has the upload's lock, refuses nothing.
 //! - Whatever must survive a restart is [saved](Duty::Save) before anything else of the upload is sent;
 //!   of an upload in parts, anything else of that part, and before the parts are joined.
 //! - Everything is bounded: attempts, redirects, requests without progress, waits, and, where the
