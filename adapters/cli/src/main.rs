@@ -32,6 +32,8 @@ fn main() -> ExitCode {
             .with_max_level(LevelFilter::DEBUG)
             .with_writer(io::stderr)
             .with_ansi(false)
+            // It would tell stderr of what stderr does not take, and panic.
+            .log_internal_errors(false)
             .init();
     }
     let outcome = match &cli.command {

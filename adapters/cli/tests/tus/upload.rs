@@ -256,14 +256,17 @@ fn a_url_that_stdout_does_not_take_is_told_on_stderr() {
 fn without_stderr_it_works_all_the_same() {
     let (place, server) = (Place::new(), server());
     let file = place.file("a", 1000);
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = place
-        .tus(["upload", &server.endpoint(), file.to_str().unwrap()])
-        .stderr(Stdio::from(writer))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(0));
+    for args in [&[][..], &["--debug"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = place
+            .tus(["upload", &server.endpoint(), file.to_str().unwrap()])
+            .args(args)
+            .stderr(Stdio::from(writer))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+    }
 }
 
 #[cfg(unix)]
