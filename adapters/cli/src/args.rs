@@ -197,17 +197,11 @@ impl Upload {
     pub(crate) fn what(&self) -> Result<What<'_>, Failure> {
         let stdin = Path::new("-");
         let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
-        let swapped = self.files.iter().filter_map(|file| file.to_str());
-        if let (false, Some(url)) = (
-            is_url(&self.endpoint),
-            swapped.into_iter().find(|f| is_url(f)),
-        ) {
-            return Err(Failure::usage(format_args!(
-                "the endpoint comes first: tus upload {url} {}",
-                self.endpoint
-            )));
-        }
         let wrong = |what: &str| Err(Failure::usage(what));
+        let mut files = self.files.iter().filter_map(|file| file.to_str());
+        if !is_url(&self.endpoint) && files.any(is_url) {
+            return wrong("the endpoint comes first: tus upload ENDPOINT FILE");
+        }
         match &self.files[..] {
             [only] if only == stdin && !self.concat => {
                 if self.parallel.is_some() {

@@ -545,10 +545,18 @@ fn command_lines_that_mean_nothing() {
         assert_eq!(ran.status, Some(2), "{args:?}: {ran:#?}");
         assert!(!ran.stderr.contains("panicked") && !ran.stderr.is_empty());
     }
-    let ran = place.run(["upload", "a.bin", "http://localhost/files/"]);
-    assert_eq!(ran.status, Some(2), "{ran:#?}");
-    let right = "the endpoint comes first: tus upload http://localhost/files/ a.bin";
-    assert!(ran.stderr.contains(right), "{ran:#?}");
+    let url = "http://me:hunter2@localhost/files/?key=hunter3";
+    let ran = place.run(["upload", "a.bin", url]);
+    let right = "the endpoint comes first: tus upload ENDPOINT FILE";
+    fails("the wrong way round", &ran, 2, right);
+    for args in [&[url, "a.bin"][..], &["info", "http://localhost/", url]] {
+        let ran = place.run(args);
+        assert_eq!(ran.status, Some(2), "{ran:#?}");
+        assert!(
+            SECRETS.iter().all(|secret| !ran.stderr.contains(secret)),
+            "{ran:#?}"
+        );
+    }
     let help = place.run(["--help"]);
     assert_eq!(help.status, Some(0));
     assert!(help.stdout.contains("130  interrupted"));
