@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use tus_driver::{Error, StoreError};
-use tus_proto::{Hint, Misuse, Op, Violation};
+use tus_proto::{Hint, Misuse, Op, Origin, UploadUrl, Violation};
 
 use crate::text::Line;
 
@@ -120,11 +120,11 @@ impl Failure {
 
     /// What it means for an upload of which nothing is kept, so that no later run goes on.
     pub(crate) fn without_advice(error: &Error) -> Self {
-        Self::new(Self::of(error).status, error)
+        Self::new(Self::of(error, "").status, error)
     }
 
-    /// What it means for an upload that is read but once.
-    pub(crate) fn of_stream(error: &Error) -> Self {
+    /// What it means for an upload to `url` that is read but once.
+    pub(crate) fn of_stream(error: &Error, url: &str) -> Self {
         use tus_proto::Error as Ended;
 
         match error {
@@ -139,14 +139,15 @@ impl Failure {
                 Self::new(Status::Refused, format_args!("{error}; {what}"))
             }
             Error::Upload(_) => Self::without_advice(error),
-            _ => Self::of(error),
+            _ => Self::of(error, url),
         }
     }
 
-    /// What the driver's error means here: its own words, and what to type next.
-    pub(crate) fn of(error: &Error) -> Self {
+    /// What the driver's error means here: its own words, and what to type next. `url` is the one that
+    /// was given.
+    pub(crate) fn of(error: &Error, url: &str) -> Self {
         match error {
-            Error::Upload(ended) => Self::of_machine(ended),
+            Error::Upload(ended) => Self::of_machine(ended, url),
             Error::Misuse(
                 Misuse::NotOffered(_) | Misuse::NoAlgorithm { .. } | Misuse::TooLarge { .. },
             ) => Self::new(
@@ -178,16 +179,12 @@ impl Failure {
         }
     }
 
-    fn of_machine(error: &tus_proto::Error) -> Self {
+    fn of_machine(error: &tus_proto::Error, url: &str) -> Self {
         use tus_proto::Error as Ended;
 
         // One clause at most comes after the error's own words, which may hold advice as well.
         let again = error.resumable();
         let either = |further, anew| if again { further } else { anew };
-        let mended = either(
-            "; once that is mended, the same command goes on from here",
-            "",
-        );
         let (status, advice) = match error {
             Ended::Cancelled { .. } if again => {
                 return Self::new(
@@ -206,25 +203,11 @@ impl Failure {
                             leaves the part of the old one on the server";
                 return Self::new(Status::File, what);
             }
-            Ended::Source { .. } => (Status::File, mended),
-            Ended::Rejected {
-                hint: Some(Hint::Credentials | Hint::Permission),
-                ..
-            } => (
+            Ended::Source { .. } => (Status::File, mended(again)),
+            Ended::Rejected { place, hint, .. } => (
                 Status::Refused,
-                either(
-                    "; with credentials (--header 'Name: value') the same command goes on from here",
-                    "; --header 'Name: value' sends credentials",
-                ),
+                on_refusal(*hint, is_elsewhere(&place.url, url), again),
             ),
-            Ended::Rejected { hint: None, .. } => (
-                Status::Refused,
-                either(
-                    "; once whoever runs the server has mended that, the same command goes on from here",
-                    "; ask whoever runs the server",
-                ),
-            ),
-            Ended::Rejected { .. } => (Status::Refused, mended),
             Ended::Gone { .. } | Ended::Unrepeatable { .. } => (Status::Refused, ""),
             Ended::PartList { .. } => (Status::Usage, ""),
             Ended::Exhausted { .. } => (
@@ -273,11 +256,49 @@ impl Failure {
                     "; --ca FILE adds a root certificate to those that are trusted",
                 ),
             ),
-            Ended::Hopeless { .. } => (Status::Connection, mended),
+            Ended::Hopeless { .. } => (Status::Connection, mended(again)),
             _ => (Status::Failed, ""),
         };
         Self::new(status, format_args!("{error}{advice}"))
     }
+}
+
+fn mended(again: bool) -> &'static str {
+    if again {
+        "; once that is mended, the same command goes on from here"
+    } else {
+        ""
+    }
+}
+
+/// What to do about a refusal. `elsewhere`: it came from where no header goes; `again`: the same command
+/// goes on.
+fn on_refusal(hint: Option<Hint>, elsewhere: bool, again: bool) -> &'static str {
+    match (hint, again) {
+        (Some(Hint::Credentials | Hint::Permission), true) if elsewhere => {
+            "; --header goes to the given URL's own origin alone (the same command goes on from here)"
+        }
+        (Some(Hint::Credentials | Hint::Permission), false) if elsewhere => {
+            "; --header goes to the given URL's own origin alone"
+        }
+        (Some(Hint::Credentials | Hint::Permission), true) => {
+            "; with credentials (--header 'Name: value') the same command goes on from here"
+        }
+        (Some(Hint::Credentials | Hint::Permission), false) => {
+            "; --header 'Name: value' sends credentials"
+        }
+        (None, true) => {
+            "; once whoever runs the server has mended that, the same command goes on from here"
+        }
+        (None, false) => "; ask whoever runs the server",
+        _ => mended(again),
+    }
+}
+
+/// Whether this is on another origin than the URL that was given.
+fn is_elsewhere(place: &UploadUrl, given: &str) -> bool {
+    let given = given.parse().ok().and_then(|uri| Origin::of(&uri).ok());
+    given.is_some_and(|given| Origin::of(place.as_uri()) != Ok(given))
 }
 
 impl From<io::Error> for Failure {

@@ -14,7 +14,7 @@ pub(crate) fn run(args: &Server) -> Result<(), Failure> {
     let call = client::new(&args.connection)?.discover(&args.endpoint);
     let server = client::settle(call, &args.connection, &reporter)?
         .send()
-        .map_err(|error| Failure::of(&error))?;
+        .map_err(|error| Failure::of(&error, &args.endpoint))?;
     let said = Said::of(server.unwrap_or_default());
     output::write(&if args.json {
         said.as_json()

@@ -21,7 +21,9 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
     let what = args.what()?;
     let metadata = args.metadata()?;
     let headers = args.connection.headers()?;
-    let open = |path: &PathBuf| FileSource::open(path).map_err(|error| Failure::of(&error));
+    let endpoint = &args.endpoint;
+    let failure = |error| Failure::of(&error, endpoint);
+    let open = |path: &PathBuf| FileSource::open(path).map_err(failure);
     let files = what
         .files()
         .iter()
@@ -49,7 +51,6 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
         canceller,
     };
 
-    let endpoint = &args.endpoint;
     let result = match what {
         What::Stdin => {
             let upload = setting.bring_to(client.upload(endpoint));
@@ -69,9 +70,9 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
     };
     reporter.clear();
     let done = result.map_err(|error| match what {
-        What::Stdin => Failure::of_stream(&error),
-        _ if args.fresh => Failure::of(&error).without_fresh(),
-        _ => Failure::of(&error),
+        What::Stdin => Failure::of_stream(&error, endpoint),
+        _ if args.fresh => failure(error).without_fresh(),
+        _ => failure(error),
     })?;
     reporter.done(&done);
     output::write_url(&done.url.expose())

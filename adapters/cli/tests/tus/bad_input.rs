@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use tus_testkit::{
-    Fault, FaultPlan, Loopback, Options, Proxy, Quirk, Reach, Scripted, Server, Step,
+    Fault, FaultPlan, Location, Loopback, Options, Proxy, Quirk, Reach, Scripted, Server, Step,
 };
 
 use crate::support::{Place, Ran, answer, wait_for};
@@ -560,6 +560,24 @@ fn command_lines_that_mean_nothing() {
     let help = place.run(["--help"]);
     assert_eq!(help.status, Some(0));
     assert!(help.stdout.contains("130  interrupted"));
+}
+
+#[test]
+fn headers_are_not_advised_where_they_do_not_go() {
+    let (place, server) = (Place::new(), server());
+    let elsewhere = always(401, &[], "no");
+    let location = Location::Template(elsewhere.url("/files/{id}"));
+    server.server().quirks_mut().push(Quirk::Location(location));
+    // Larger than what goes with the creation.
+    let file = place.file("a", 2_000_000);
+    let ran = upload_file(&place, &server.endpoint(), &file, &[]);
+    fails(
+        "elsewhere",
+        &ran,
+        4,
+        "--header goes to the given URL's own origin alone",
+    );
+    assert!(!ran.stderr.contains("Name: value"), "{ran:#?}");
 }
 
 /// A checkpoint of a file, half of which is on the server.
