@@ -249,14 +249,9 @@ impl Failure {
                 ),
             ),
             Ended::Conflict { .. } => (Status::Protocol, " with the same command"),
-            Ended::Hopeless { failure, .. } if failure.message.contains("certificate") => (
-                Status::Connection,
-                either(
-                    "; with --ca FILE, which adds a root certificate, the same command goes on from here",
-                    "; --ca FILE adds a root certificate to those that are trusted",
-                ),
-            ),
-            Ended::Hopeless { .. } => (Status::Connection, mended(again)),
+            Ended::Hopeless { failure, .. } => {
+                (Status::Connection, on_failure(&failure.message, again))
+            }
             _ => (Status::Failed, ""),
         };
         Self::new(status, format_args!("{error}{advice}"))
@@ -291,6 +286,26 @@ fn on_refusal(hint: Option<Hint>, elsewhere: bool, again: bool) -> &'static str 
             "; once whoever runs the server has mended that, the same command goes on from here"
         }
         (None, false) => "; ask whoever runs the server",
+        _ => mended(again),
+    }
+}
+
+/// What to do about a connection that cannot be had, in the words of ureq and rustls.
+fn on_failure(words: &str, again: bool) -> &'static str {
+    let unknown = words.contains("UnknownIssuer");
+    let of_ca = words.contains("CaUsedAsEndEntity");
+    match again {
+        true if unknown => {
+            "; with --ca FILE, which adds a root certificate, the same command goes on from here"
+        }
+        false if unknown => "; --ca FILE adds a root certificate to those that are trusted",
+        true if of_ca => {
+            "; that is a CA's own certificate: once the server has one made with \
+             basicConstraints=CA:FALSE, the same command goes on from here"
+        }
+        false if of_ca => {
+            "; that is a CA's own certificate: the server needs one made with basicConstraints=CA:FALSE"
+        }
         _ => mended(again),
     }
 }
