@@ -118,12 +118,12 @@ impl Failure {
         }
     }
 
-    /// What it means for an upload of which nothing is kept, so that no later run goes on.
+    /// What it means for the demo, of which nothing is kept: its own words alone.
     pub(crate) fn without_advice(error: &Error) -> Self {
         Self::new(Self::of(error, "").status, error)
     }
 
-    /// What it means for an upload to `url` that is read but once.
+    /// What it means for an upload to `url` that is read but once, so that no later run goes on.
     pub(crate) fn of_stream(error: &Error, url: &str) -> Self {
         use tus_proto::Error as Ended;
 
@@ -138,7 +138,7 @@ impl Failure {
                 let what = "a larger --chunk-size, if the server wants all of it in one request";
                 Self::new(Status::Refused, format_args!("{error}; {what}"))
             }
-            Error::Upload(_) => Self::without_advice(error),
+            Error::Upload(ended) => Self::of_machine(ended, url, true),
             _ => Self::of(error, url),
         }
     }
@@ -147,7 +147,7 @@ impl Failure {
     /// was given.
     pub(crate) fn of(error: &Error, url: &str) -> Self {
         match error {
-            Error::Upload(ended) => Self::of_machine(ended, url),
+            Error::Upload(ended) => Self::of_machine(ended, url, false),
             Error::Misuse(
                 Misuse::NotOffered(_) | Misuse::NoAlgorithm { .. } | Misuse::TooLarge { .. },
             ) => Self::new(
@@ -179,12 +179,14 @@ impl Failure {
         }
     }
 
-    fn of_machine(error: &tus_proto::Error, url: &str) -> Self {
+    /// `once`: the source is gone, so the same command neither goes on nor begins anew.
+    fn of_machine(error: &tus_proto::Error, url: &str, once: bool) -> Self {
         use tus_proto::Error as Ended;
 
         // One clause at most comes after the error's own words, which may hold advice as well.
-        let again = error.resumable();
+        let again = error.resumable() && !once;
         let either = |further, anew| if again { further } else { anew };
+        let unless_once = |advice| if once { "" } else { advice };
         let (status, advice) = match error {
             Ended::Cancelled { .. } if again => {
                 return Self::new(
@@ -198,12 +200,12 @@ impl Failure {
                     "interrupted; there is nothing to go on from",
                 );
             }
-            Ended::SourceChanged { .. } => {
+            Ended::SourceChanged { .. } if !once => {
                 let what = "the file has changed since its upload began; --fresh uploads it as it is now, and \
                             leaves the part of the old one on the server";
                 return Self::new(Status::File, what);
             }
-            Ended::Source { .. } => (Status::File, mended(again)),
+            Ended::Source { .. } | Ended::SourceChanged { .. } => (Status::File, mended(again)),
             Ended::Rejected { place, hint, .. } => (
                 Status::Refused,
                 on_refusal(*hint, is_elsewhere(&place.url, url), again),
@@ -212,19 +214,24 @@ impl Failure {
             Ended::PartList { .. } => (Status::Usage, ""),
             Ended::Exhausted { .. } => (
                 Status::GaveUp,
-                either(
+                unless_once(either(
                     " (the same command goes on from here)",
                     " (the same command tries again)",
-                ),
+                )),
             ),
             Ended::ComeBackAt { .. } => (
                 Status::GaveUp,
-                either(
+                unless_once(either(
                     "; then the same command goes on from here",
                     "; the same command then tries again",
-                ),
+                )),
             ),
-            Ended::CompletionUnknown { .. } => (Status::Unsettled, " (--fresh starts it anew)"),
+            Ended::CompletionUnknown { .. } => {
+                (Status::Unsettled, unless_once(" (--fresh starts it anew)"))
+            }
+            Ended::Unfinished { .. } if once => {
+                (Status::Unsettled, "; ask whoever runs the server")
+            }
             Ended::Unfinished { .. } => (
                 Status::Unsettled,
                 "; ask whoever runs the server, or send it anew with --fresh",
@@ -248,7 +255,7 @@ impl Failure {
                     "; whoever runs the server has to mend that",
                 ),
             ),
-            Ended::Conflict { .. } => (Status::Protocol, " with the same command"),
+            Ended::Conflict { .. } => (Status::Protocol, unless_once(" with the same command")),
             Ended::Hopeless { failure, .. } => {
                 (Status::Connection, on_failure(&failure.message, again))
             }

@@ -73,6 +73,10 @@ fn a_certificate_is_trusted_only_where_one_says_so() {
         "{ran:#?}"
     );
 
+    let ran = place.run(["upload", "-q", &url, "-"]);
+    assert_eq!(ran.status, Some(8), "{ran:#?}");
+    assert!(ran.stderr.contains("--ca"), "{ran:#?}");
+
     let ran = place.run(["info", "--ca", "ca.pem", &url]);
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:#?}");
     assert!(ran.stdout.contains("complete  yes"), "{ran:#?}");
