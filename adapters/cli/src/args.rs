@@ -64,7 +64,8 @@ pub(crate) struct Upload {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) parallel: Option<u32>,
     /// Have the server compare a checksum of each request's bytes: the first of these that it has, of
-    /// sha1, sha256, sha512, md5 and crc32
+    /// sha1, sha256, sha512, md5 and crc32. Where the server does not say whether it compares any, they
+    /// are sent all the same, and a notice says so
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = checksum)]
     pub(crate) checksum: Vec<Algorithm>,
     /// Attach this metadata to the upload, beside `filename` and `filetype`. It is set when the upload

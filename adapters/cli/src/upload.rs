@@ -7,7 +7,8 @@ use std::{env, io};
 use etcetera::BaseStrategy as _;
 use http::HeaderMap;
 use tus_driver::{Call, Canceller, Error, FileSource, ReaderSource, Source, Store, Uploading};
-use tus_proto::Metadata;
+use tus_proto::{Extension, Metadata};
+use tus_ureq::Client;
 
 use crate::args::{Upload, What};
 use crate::exit::{Failure, Status};
@@ -16,6 +17,8 @@ use crate::{client, output, signals};
 
 /// How long an upload may go without progress.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long it waits to hear what the server offers.
+const BEFORE_UPLOAD: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
     let what = args.what()?;
@@ -51,6 +54,9 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
         canceller,
     };
 
+    if !args.checksum.is_empty() {
+        setting.ask_for_checksums(&client);
+    }
     let result = match what {
         What::Stdin => {
             let upload = setting.bring_to(client.upload(endpoint));
@@ -89,6 +95,31 @@ struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
+    /// Asks what the server offers, which the client remembers, and tells where nobody can know whether
+    /// checksums are compared. Whatever else is wrong the upload itself says.
+    fn ask_for_checksums(&self, client: &Client) {
+        let offered = client
+            .discover(&self.args.endpoint)
+            .config(|config| {
+                config.headers.clone_from(&self.headers);
+                self.args.connection.configure(config, PATIENCE);
+                config.retry.attempts = Some(0);
+                config.retry.deadline = Some(BEFORE_UPLOAD);
+            })
+            .canceller(self.canceller.clone())
+            .send();
+        let says = match offered {
+            Ok(server) => server.is_some_and(|server| server.offers(Extension::Checksum).is_some()),
+            Err(Error::Upload(tus_proto::Error::Cancelled { .. })) => return,
+            Err(error) => !matches!(error, Error::Upload(_)),
+        };
+        if !says {
+            self.reporter.notice(
+                "the server does not say whether it compares checksums: it may ignore them",
+            );
+        }
+    }
+
     fn bring_to<S>(self, upload: Call<'a, Uploading<S>>) -> Call<'a, Uploading<S>> {
         let Self { args, reporter, .. } = self;
         let mut upload = upload

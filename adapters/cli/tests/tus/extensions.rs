@@ -88,6 +88,27 @@ fn the_first_checksum_that_the_server_has_is_sent() {
 }
 
 #[test]
+fn that_a_server_may_not_compare_checksums_is_told() {
+    let place = Place::new();
+    let file = place.file("a", 1000);
+    let silent = [Quirk::NoOptions(404), Quirk::SilentOptions].map(Some);
+    for quirk in silent.into_iter().chain([None]) {
+        let server = server();
+        let told = usize::from(quirk.is_some());
+        server.server().quirks_mut().extend(quirk);
+        let endpoint = server.endpoint();
+        let upload = ["upload", &endpoint, file.to_str().unwrap()];
+        let ran = place.run([&upload[..], &["--checksum", "sha1"]].concat());
+        assert!(server.server().upload(ran.url()).unwrap().is_complete());
+        let words = "does not say whether it compares checksums";
+        assert_eq!(ran.stderr.matches(words).count(), told, "{ran:#?}");
+        let server = server.server();
+        let asked = server.log().iter().filter(|r| r.method == "OPTIONS");
+        assert_eq!(asked.count(), 1, "{ran:#?}");
+    }
+}
+
+#[test]
 fn a_file_that_is_too_large_is_not_begun() {
     let place = Place::new();
     let server = Loopback::start(Server::new(Options {
