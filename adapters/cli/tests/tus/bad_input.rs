@@ -246,6 +246,27 @@ fn endpoints_where_nobody_is() {
 }
 
 #[test]
+fn a_proxy_that_is_not_there_is_not_gone_around() {
+    let (place, server) = (Place::new(), server());
+    let file = place.file("a", 10);
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for scheme in ["http", "socks5", "socks4"] {
+        let endpoint = server.endpoint();
+        let upload = ["upload", "-q", "--retries", "0", &endpoint];
+        let mut command = place.tus(upload);
+        command
+            .arg(&file)
+            .env("ALL_PROXY", format!("{scheme}://{closed}"));
+        let ran = command.output().unwrap().into();
+        fails(scheme, &ran, 5, "same command");
+        assert!(server.server().log().is_empty(), "{scheme}");
+    }
+}
+
+#[test]
 fn endpoints_that_refuse() {
     let place = Place::new();
     for (status, says) in [
