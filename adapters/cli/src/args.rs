@@ -167,7 +167,8 @@ pub(crate) struct Connection {
     /// How long the line may stand still while the file is being sent [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) stall_timeout: Option<Duration>,
-    /// How long the server may take to answer [default: 60, after bytes of the file 300]
+    /// How long the server may take to answer [default: 60, after bytes of the file 300, to
+    /// the joining of parts 900]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) answer_timeout: Option<Duration>,
     /// Say nothing but errors and the result
@@ -304,6 +305,7 @@ impl Connection {
         timeouts.stall = self.stall_timeout.unwrap_or(timeouts.stall);
         timeouts.answer = self.answer_timeout.unwrap_or(timeouts.answer);
         timeouts.answer_to_body = self.answer_timeout.unwrap_or(timeouts.answer_to_body);
+        timeouts.concatenation = self.answer_timeout.unwrap_or(timeouts.concatenation);
     }
 }
 
@@ -374,6 +376,19 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_time_for_an_answer_is_that_of_every_answer() {
+        let line = ["tus", "upload", "http://h/", "a", "--answer-timeout", "7"];
+        let Command::Upload(args) = Cli::parse_from(line).command else {
+            panic!("it is an upload");
+        };
+        let mut config = Config::default();
+        args.connection.configure(&mut config, Duration::MAX);
+        let times = config.timeouts;
+        let times = [times.answer, times.answer_to_body, times.concatenation];
+        assert_eq!(times, [Duration::from_secs(7); 3]);
     }
 
     #[test]
