@@ -17,7 +17,8 @@ const PATIENCE: u32 = 100;
 /// A folder of checkpoints, so that an upload that was cut short can go on in a later run.
 ///
 /// There is one file for each pair of a source's path and an endpoint, readable by its owner
-/// alone, for it holds the upload's URL. Its name is a hash. Nothing in it is a credential.
+/// alone, for it holds the whole URLs of the endpoint and the upload: no user information, but a
+/// query, though that may be a secret. Its name is a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     folder: PathBuf,
