@@ -59,8 +59,8 @@ pub(crate) struct Upload {
     #[arg(long)]
     pub(crate) concat: bool,
     /// Send the file in so many parts at the same time, which the server then joins; in fewer where they
-    /// would be shorter than 8 MiB. Without it a file is sent whole. With --concat: so many of the files
-    /// at the same time, 3 by default
+    /// would be shorter than 8 MiB. Without it a file is sent whole. An upload that goes on keeps the
+    /// parts that it had. With --concat: so many of the files at the same time, 3 by default; none is cut
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) parallel: Option<u32>,
     /// Have the server compare a checksum of each request's bytes: the first of these that it has, of

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
         What::Joined(_) => setting.bring_to(client.upload_many(endpoint, files)).send(),
         What::File(_) => {
             let mut upload = setting.bring_to(client.upload(endpoint));
-            if let Some(parts) = args.parallel {
+            if let Some(parts) = args.parallel.filter(|_| !args.concat) {
                 upload = upload.parallel(usize::try_from(parts).unwrap_or(usize::MAX));
             }
             files
