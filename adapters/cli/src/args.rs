@@ -254,9 +254,16 @@ impl Upload {
 
 /// Adds name and MIME type of a file, where nothing else was said of them.
 pub(crate) fn describe(file: &Path, metadata: &mut Metadata) -> Result<(), Failure> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = file.file_name().unwrap_or_default();
+    #[cfg(unix)]
+    let name = std::os::unix::ffi::OsStrExt::as_bytes(name);
+    #[cfg(not(unix))]
+    let name = name.to_string_lossy();
+    #[cfg(not(unix))]
+    let name = name.as_bytes();
     let media_type = mime_guess::from_path(file).first_or_octet_stream();
-    for (key, value) in [("filename", &*name), ("filetype", media_type.essence_str())] {
+    let media_type = media_type.essence_str().as_bytes();
+    for (key, value) in [("filename", name), ("filetype", media_type)] {
         if metadata.get(key).is_none() {
             metadata.insert(key, value).map_err(Failure::usage)?;
         }
