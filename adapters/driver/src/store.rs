@@ -348,6 +348,8 @@ fn exposed(folder: &Metadata) -> Option<&'static str> {
         Some("it is not a folder; choose another")
     } else if folder.uid() != rustix::process::geteuid().as_raw() {
         Some("it belongs to another user; choose another")
+    } else if folder.mode() & 0o1002 == 0o1002 {
+        Some("it is a folder for everybody; choose another, or one in it")
     } else if folder.mode() & 0o022 != 0 {
         Some("others may write there; forbid it (chmod 700) or choose another")
     } else {
