@@ -50,7 +50,7 @@ const TABLE: [(Option<Status>, &str); 11] = [
     ),
     (
         Some(Status::Protocol),
-        "no tus server answers there, or it breaks the protocol",
+        "no tus server answers there, or it breaks the protocol, or something else writes there",
     ),
     (
         Some(Status::Connection),
