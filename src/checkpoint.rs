@@ -11,9 +11,10 @@ use crate::wire::{date::Date, reference};
 
 /// What must survive a restart so that an upload can go on: where it is, and what it is of.
 ///
-/// The offset is not in it, for the server knows it better. Neither are credentials. It does hold
-/// the upload's whole URL, which is a capability: keep its text where only its owner can read it.
-/// `Debug` leaves that out.
+/// The offset is not in it, for the server knows it better. Neither are headers, nor the user
+/// information of a URL. It does hold the upload's whole URL, which is a capability, and the
+/// endpoint's, whose query may be a secret: keep its text where only its owner can read it.
+/// `Debug` leaves those out.
 ///
 /// [`Duty::Save`](crate::Duty::Save) brings it; kept [as text](Self::to_text), it goes on in a later run:
 ///

@@ -48,7 +48,8 @@ const HEADER: &str = "tus-checkpoint 1";
 const LIMIT: usize = 1 << 20;
 
 impl Checkpoint {
-    /// The checkpoint as text, which [`FromStr`] reads. It holds the upload's whole URL.
+    /// The checkpoint as text, which [`FromStr`] reads. It holds the whole URLs of the endpoint and
+    /// the upload, with their queries.
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut text = Text(format!("{HEADER}\n"));

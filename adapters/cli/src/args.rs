@@ -59,12 +59,13 @@ pub(crate) struct Upload {
     #[arg(long)]
     pub(crate) concat: bool,
     /// Send the file in so many parts at the same time, which the server then joins; in fewer where they
-    /// would be shorter than 8 MiB. Without it a file is sent whole. With --concat: so many of the files
-    /// at the same time, 3 by default
+    /// would be shorter than 8 MiB. Without it a file is sent whole. An upload that goes on keeps the
+    /// parts that it had. With --concat: so many of the files at the same time, 3 by default; none is cut
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) parallel: Option<u32>,
     /// Have the server compare a checksum of each request's bytes: the first of these that it has, of
-    /// sha1, sha256, sha512, md5 and crc32
+    /// sha1, sha256, sha512, md5 and crc32. Where the server does not say whether it compares any, they
+    /// are sent all the same, and a notice says so
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = checksum)]
     pub(crate) checksum: Vec<Algorithm>,
     /// Attach this metadata to the upload, beside `filename` and `filetype`. It is set when the upload
@@ -166,7 +167,8 @@ pub(crate) struct Connection {
     /// How long the line may stand still while the file is being sent [default: 60]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) stall_timeout: Option<Duration>,
-    /// How long the server may take to answer [default: 60, after bytes of the file 300]
+    /// How long the server may take to answer [default: 60, after bytes of the file 300, to
+    /// the joining of parts 900]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) answer_timeout: Option<Duration>,
     /// Say nothing but errors and the result
@@ -197,17 +199,11 @@ impl Upload {
     pub(crate) fn what(&self) -> Result<What<'_>, Failure> {
         let stdin = Path::new("-");
         let is_url = |text: &str| text.starts_with("http://") || text.starts_with("https://");
-        let swapped = self.files.iter().filter_map(|file| file.to_str());
-        if let (false, Some(url)) = (
-            is_url(&self.endpoint),
-            swapped.into_iter().find(|f| is_url(f)),
-        ) {
-            return Err(Failure::usage(format_args!(
-                "the endpoint comes first: tus upload {url} {}",
-                self.endpoint
-            )));
-        }
         let wrong = |what: &str| Err(Failure::usage(what));
+        let mut files = self.files.iter().filter_map(|file| file.to_str());
+        if !is_url(&self.endpoint) && files.any(is_url) {
+            return wrong("the endpoint comes first: tus upload ENDPOINT FILE");
+        }
         match &self.files[..] {
             [only] if only == stdin && !self.concat => {
                 if self.parallel.is_some() {
@@ -258,9 +254,16 @@ impl Upload {
 
 /// Adds name and MIME type of a file, where nothing else was said of them.
 pub(crate) fn describe(file: &Path, metadata: &mut Metadata) -> Result<(), Failure> {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = file.file_name().unwrap_or_default();
+    #[cfg(unix)]
+    let name = std::os::unix::ffi::OsStrExt::as_bytes(name);
+    #[cfg(not(unix))]
+    let name = name.to_string_lossy();
+    #[cfg(not(unix))]
+    let name = name.as_bytes();
     let media_type = mime_guess::from_path(file).first_or_octet_stream();
-    for (key, value) in [("filename", &*name), ("filetype", media_type.essence_str())] {
+    let media_type = media_type.essence_str().as_bytes();
+    for (key, value) in [("filename", name), ("filetype", media_type)] {
         if metadata.get(key).is_none() {
             metadata.insert(key, value).map_err(Failure::usage)?;
         }
@@ -309,6 +312,7 @@ impl Connection {
         timeouts.stall = self.stall_timeout.unwrap_or(timeouts.stall);
         timeouts.answer = self.answer_timeout.unwrap_or(timeouts.answer);
         timeouts.answer_to_body = self.answer_timeout.unwrap_or(timeouts.answer_to_body);
+        timeouts.concatenation = self.answer_timeout.unwrap_or(timeouts.concatenation);
     }
 }
 
@@ -379,6 +383,19 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_time_for_an_answer_is_that_of_every_answer() {
+        let line = ["tus", "upload", "http://h/", "a", "--answer-timeout", "7"];
+        let Command::Upload(args) = Cli::parse_from(line).command else {
+            panic!("it is an upload");
+        };
+        let mut config = Config::default();
+        args.connection.configure(&mut config, Duration::MAX);
+        let times = config.timeouts;
+        let times = [times.answer, times.answer_to_body, times.concatenation];
+        assert_eq!(times, [Duration::from_secs(7); 3]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(crate) fn run(args: &Delete) -> Result<(), Failure> {
     let terminated = client::settle(call, &args.connection, &reporter)?
         .config(|config| args.dialect.configure(config))
         .send()
-        .map_err(|error| Failure::of(&error))?;
+        .map_err(|error| Failure::of(&error, &args.url))?;
     reporter.notice(if terminated.existed {
         "deleted: the server does not have it any more"
     } else {

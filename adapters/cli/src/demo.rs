@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Demo, debug: bool) -> Result<(), Failure> {
             made_up().map_err(|error| cannot("a temporary file cannot be written", &error))?,
         ),
     };
-    let source = source.map_err(|error| Failure::of(&error))?;
+    let source = source.map_err(|error| Failure::without_advice(&error))?;
     let length = source.length().unwrap_or_default();
     let sent = digest_of(&source).map_err(|error| cannot("the file cannot be read", &error))?;
     let mut metadata = Metadata::new();

@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use tus_driver::{Error, StoreError};
-use tus_proto::{Hint, Misuse, Op, Violation};
+use tus_proto::{Hint, Misuse, Op, Origin, UploadUrl, Violation};
 
 use crate::text::Line;
 
@@ -50,7 +50,7 @@ const TABLE: [(Option<Status>, &str); 11] = [
     ),
     (
         Some(Status::Protocol),
-        "no tus server answers there, or it breaks the protocol",
+        "no tus server answers there, or it breaks the protocol, or something else writes there",
     ),
     (
         Some(Status::Connection),
@@ -118,13 +118,13 @@ impl Failure {
         }
     }
 
-    /// What it means for an upload of which nothing is kept, so that no later run goes on.
+    /// What it means for the demo, of which nothing is kept: its own words alone.
     pub(crate) fn without_advice(error: &Error) -> Self {
-        Self::new(Self::of(error).status, error)
+        Self::new(Self::of(error, "").status, error)
     }
 
-    /// What it means for an upload that is read but once.
-    pub(crate) fn of_stream(error: &Error) -> Self {
+    /// What it means for an upload to `url` that is read but once, so that no later run goes on.
+    pub(crate) fn of_stream(error: &Error, url: &str) -> Self {
         use tus_proto::Error as Ended;
 
         match error {
@@ -138,15 +138,16 @@ impl Failure {
                 let what = "a larger --chunk-size, if the server wants all of it in one request";
                 Self::new(Status::Refused, format_args!("{error}; {what}"))
             }
-            Error::Upload(_) => Self::without_advice(error),
-            _ => Self::of(error),
+            Error::Upload(ended) => Self::of_machine(ended, url, true),
+            _ => Self::of(error, url),
         }
     }
 
-    /// What the driver's error means here: its own words, and what to type next.
-    pub(crate) fn of(error: &Error) -> Self {
+    /// What the driver's error means here: its own words, and what to type next. `url` is the one that
+    /// was given.
+    pub(crate) fn of(error: &Error, url: &str) -> Self {
         match error {
-            Error::Upload(ended) => Self::of_machine(ended),
+            Error::Upload(ended) => Self::of_machine(ended, url, false),
             Error::Misuse(
                 Misuse::NotOffered(_) | Misuse::NoAlgorithm { .. } | Misuse::TooLarge { .. },
             ) => Self::new(
@@ -178,16 +179,14 @@ impl Failure {
         }
     }
 
-    fn of_machine(error: &tus_proto::Error) -> Self {
+    /// `once`: the source is gone, so the same command neither goes on nor begins anew.
+    fn of_machine(error: &tus_proto::Error, url: &str, once: bool) -> Self {
         use tus_proto::Error as Ended;
 
         // One clause at most comes after the error's own words, which may hold advice as well.
-        let again = error.resumable();
+        let again = error.resumable() && !once;
         let either = |further, anew| if again { further } else { anew };
-        let mended = either(
-            "; once that is mended, the same command goes on from here",
-            "",
-        );
+        let unless_once = |advice| if once { "" } else { advice };
         let (status, advice) = match error {
             Ended::Cancelled { .. } if again => {
                 return Self::new(
@@ -201,47 +200,38 @@ impl Failure {
                     "interrupted; there is nothing to go on from",
                 );
             }
-            Ended::SourceChanged { .. } => {
+            Ended::SourceChanged { .. } if !once => {
                 let what = "the file has changed since its upload began; --fresh uploads it as it is now, and \
                             leaves the part of the old one on the server";
                 return Self::new(Status::File, what);
             }
-            Ended::Source { .. } => (Status::File, mended),
-            Ended::Rejected {
-                hint: Some(Hint::Credentials | Hint::Permission),
-                ..
-            } => (
+            Ended::Source { .. } | Ended::SourceChanged { .. } => (Status::File, mended(again)),
+            Ended::Rejected { place, hint, .. } => (
                 Status::Refused,
-                either(
-                    "; with credentials (--header 'Name: value') the same command goes on from here",
-                    "; --header 'Name: value' sends credentials",
-                ),
+                on_refusal(*hint, is_elsewhere(&place.url, url), again),
             ),
-            Ended::Rejected { hint: None, .. } => (
-                Status::Refused,
-                either(
-                    "; once whoever runs the server has mended that, the same command goes on from here",
-                    "; ask whoever runs the server",
-                ),
-            ),
-            Ended::Rejected { .. } => (Status::Refused, mended),
             Ended::Gone { .. } | Ended::Unrepeatable { .. } => (Status::Refused, ""),
             Ended::PartList { .. } => (Status::Usage, ""),
             Ended::Exhausted { .. } => (
                 Status::GaveUp,
-                either(
+                unless_once(either(
                     " (the same command goes on from here)",
                     " (the same command tries again)",
-                ),
+                )),
             ),
             Ended::ComeBackAt { .. } => (
                 Status::GaveUp,
-                either(
+                unless_once(either(
                     "; then the same command goes on from here",
                     "; the same command then tries again",
-                ),
+                )),
             ),
-            Ended::CompletionUnknown { .. } => (Status::Unsettled, " (--fresh starts it anew)"),
+            Ended::CompletionUnknown { .. } => {
+                (Status::Unsettled, unless_once(" (--fresh starts it anew)"))
+            }
+            Ended::Unfinished { .. } if once => {
+                (Status::Unsettled, "; ask whoever runs the server")
+            }
             Ended::Unfinished { .. } => (
                 Status::Unsettled,
                 "; ask whoever runs the server, or send it anew with --fresh",
@@ -265,19 +255,72 @@ impl Failure {
                     "; whoever runs the server has to mend that",
                 ),
             ),
-            Ended::Conflict { .. } => (Status::Protocol, " with the same command"),
-            Ended::Hopeless { failure, .. } if failure.message.contains("certificate") => (
-                Status::Connection,
-                either(
-                    "; with --ca FILE, which adds a root certificate, the same command goes on from here",
-                    "; --ca FILE adds a root certificate to those that are trusted",
-                ),
-            ),
-            Ended::Hopeless { .. } => (Status::Connection, mended),
+            Ended::Conflict { .. } => (Status::Protocol, unless_once(" with the same command")),
+            Ended::Hopeless { failure, .. } => {
+                (Status::Connection, on_failure(&failure.message, again))
+            }
             _ => (Status::Failed, ""),
         };
         Self::new(status, format_args!("{error}{advice}"))
     }
+}
+
+fn mended(again: bool) -> &'static str {
+    if again {
+        "; once that is mended, the same command goes on from here"
+    } else {
+        ""
+    }
+}
+
+/// What to do about a refusal. `elsewhere`: it came from where no header goes; `again`: the same command
+/// goes on.
+fn on_refusal(hint: Option<Hint>, elsewhere: bool, again: bool) -> &'static str {
+    match (hint, again) {
+        (Some(Hint::Credentials | Hint::Permission), true) if elsewhere => {
+            "; --header goes to the given URL's own origin alone (the same command goes on from here)"
+        }
+        (Some(Hint::Credentials | Hint::Permission), false) if elsewhere => {
+            "; --header goes to the given URL's own origin alone"
+        }
+        (Some(Hint::Credentials | Hint::Permission), true) => {
+            "; with credentials (--header 'Name: value') the same command goes on from here"
+        }
+        (Some(Hint::Credentials | Hint::Permission), false) => {
+            "; --header 'Name: value' sends credentials"
+        }
+        (None, true) => {
+            "; once whoever runs the server has mended that, the same command goes on from here"
+        }
+        (None, false) => "; ask whoever runs the server",
+        _ => mended(again),
+    }
+}
+
+/// What to do about a connection that cannot be had, in the words of ureq and rustls.
+fn on_failure(words: &str, again: bool) -> &'static str {
+    let unknown = words.contains("UnknownIssuer");
+    let of_ca = words.contains("CaUsedAsEndEntity");
+    match again {
+        true if unknown => {
+            "; with --ca FILE, which adds a root certificate, the same command goes on from here"
+        }
+        false if unknown => "; --ca FILE adds a root certificate to those that are trusted",
+        true if of_ca => {
+            "; that is a CA's own certificate: once the server has one made with \
+             basicConstraints=CA:FALSE, the same command goes on from here"
+        }
+        false if of_ca => {
+            "; that is a CA's own certificate: the server needs one made with basicConstraints=CA:FALSE"
+        }
+        _ => mended(again),
+    }
+}
+
+/// Whether this is on another origin than the URL that was given.
+fn is_elsewhere(place: &UploadUrl, given: &str) -> bool {
+    let given = given.parse().ok().and_then(|uri| Origin::of(&uri).ok());
+    given.is_some_and(|given| Origin::of(place.as_uri()) != Ok(given))
 }
 
 impl From<io::Error> for Failure {

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &Info) -> Result<(), Failure> {
     let call = client::new(&args.connection)?.inspect(&args.url);
     let inspected = client::settle(call, &args.connection, &reporter)?
         .send()
-        .map_err(|error| Failure::of(&error))?;
+        .map_err(|error| Failure::of(&error, &args.url))?;
     if let Err(error) = &inspected.metadata {
         say(&format!("the server's metadata cannot be read: {error}"));
     }

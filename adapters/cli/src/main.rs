@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
+use clap::error::{ContextKind, ContextValue};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::{Cli, Command};
@@ -26,12 +27,14 @@ use crate::args::{Cli, Command};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| without_urls(error).exit());
     if cli.debug {
         tracing_subscriber::fmt()
             .with_max_level(LevelFilter::DEBUG)
             .with_writer(io::stderr)
             .with_ansi(false)
+            // It would tell stderr of what stderr does not take, and panic.
+            .log_internal_errors(false)
             .init();
     }
     let outcome = match &cli.command {
@@ -48,4 +51,20 @@ fn main() -> ExitCode {
             failure.status.into()
         }
     }
+}
+
+/// A URL where none belongs is not repeated, for it may hold a password.
+fn without_urls(mut error: clap::Error) -> clap::Error {
+    for kind in [
+        ContextKind::InvalidSubcommand,
+        ContextKind::InvalidArg,
+        ContextKind::InvalidValue,
+    ] {
+        if let Some(ContextValue::String(text)) = error.get(kind)
+            && text.contains("://")
+        {
+            error.insert(kind, ContextValue::String("URL".into()));
+        }
+    }
+    error
 }

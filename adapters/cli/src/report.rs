@@ -13,6 +13,8 @@ use crate::text::{line, rfc3339, span};
 const LEAST: Duration = Duration::from_secs(1);
 /// and there is one after this time, or after a tenth of the file.
 const MOST: Duration = Duration::from_secs(30);
+/// How often the bar is drawn anew.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Tells what happens. Clones tell the same story.
 #[derive(Clone, Debug)]
@@ -117,8 +119,15 @@ impl Story {
                     self.notice(&format!("going on at {}", self.share(*offset)));
                     self.told = Some((Instant::now(), *offset));
                 }
+                match &self.style {
+                    Style::Bar(bar) if self.astray || *offset > bar.position() => {
+                        jump(bar, *offset);
+                    }
+                    // It shows what was sent, which is no less.
+                    Style::Bar(_) => (),
+                    _ => self.progress(*offset),
+                }
                 self.astray = false;
-                self.progress(*offset);
             }
             Event::Created { .. } => {
                 self.astray = false;
@@ -296,8 +305,18 @@ fn bar(length: Option<u64>) -> ProgressBar {
         bar.set_style(style);
     }
     // Time goes on where the line stands still.
-    bar.enable_steady_tick(Duration::from_millis(250));
+    bar.enable_steady_tick(TICK);
     bar
+}
+
+/// Moves the bar to bytes that were not sent just now, so they make no speed.
+fn jump(bar: &ProgressBar, offset: u64) {
+    // While it ticks by itself it does not see the position here, and would take it for speed later.
+    bar.disable_steady_tick();
+    bar.set_position(offset);
+    bar.tick();
+    bar.reset_eta();
+    bar.enable_steady_tick(TICK);
 }
 
 /// A line on stderr. Where nobody listens, that is no reason to end.
@@ -320,6 +339,34 @@ mod tests {
             let reporter = Reporter::new(length, true, true);
             assert_eq!(reporter.story().share(offset), text);
         }
+    }
+
+    #[test]
+    fn what_the_server_had_already_is_no_speed() {
+        let reporter = Reporter::new(None, true, true);
+        let length = 4 << 30;
+        let bar = bar(Some(length));
+        bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        reporter.story().style = Style::Bar(bar.clone());
+        let speed = || {
+            bar.disable_steady_tick();
+            bar.tick();
+            bar.per_sec()
+        };
+        // Each of several parts is asked for what the server has.
+        for offset in [1 << 30, 2 << 30] {
+            let length = Some(length);
+            reporter.event(&Event::Confirmed { offset, length });
+            assert_eq!(bar.position(), offset);
+            assert!(speed() < 1.0, "{}", speed());
+        }
+        let offset = 3 << 30;
+        reporter.event(&Event::Sent { offset });
+        reporter.event(&Event::Confirmed {
+            offset,
+            length: Some(length),
+        });
+        assert!(speed() > 1.0, "{}", speed());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::json;
 use tus_proto::{Algorithm, Capabilities};
 
 use crate::args::Server;
-use crate::exit::Failure;
+use crate::exit::{Failure, Status};
 use crate::report::Reporter;
 use crate::text::{self, Table};
 use crate::{client, output};
@@ -14,13 +14,21 @@ pub(crate) fn run(args: &Server) -> Result<(), Failure> {
     let call = client::new(&args.connection)?.discover(&args.endpoint);
     let server = client::settle(call, &args.connection, &reporter)?
         .send()
-        .map_err(|error| Failure::of(&error))?;
+        .map_err(|error| Failure::of(&error, &args.endpoint))?;
+    let is_tus = server.is_some();
     let said = Said::of(server.unwrap_or_default());
     output::write(&if args.json {
         said.as_json()
     } else {
         said.as_text()
-    })
+    })?;
+    if is_tus {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Status::Protocol,
+        "nothing in the answer is from a tus server; check that the URL is that of its endpoint",
+    ))
 }
 
 /// What the server said; `None`: it does not say.

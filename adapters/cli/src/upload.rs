@@ -7,7 +7,8 @@ use std::{env, io};
 use etcetera::BaseStrategy as _;
 use http::HeaderMap;
 use tus_driver::{Call, Canceller, Error, FileSource, ReaderSource, Source, Store, Uploading};
-use tus_proto::Metadata;
+use tus_proto::{Extension, Metadata};
+use tus_ureq::Client;
 
 use crate::args::{Upload, What};
 use crate::exit::{Failure, Status};
@@ -16,12 +17,16 @@ use crate::{client, output, signals};
 
 /// How long an upload may go without progress.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How long it waits to hear what the server offers.
+const BEFORE_UPLOAD: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
     let what = args.what()?;
     let metadata = args.metadata()?;
     let headers = args.connection.headers()?;
-    let open = |path: &PathBuf| FileSource::open(path).map_err(|error| Failure::of(&error));
+    let endpoint = &args.endpoint;
+    let failure = |error| Failure::of(&error, endpoint);
+    let open = |path: &PathBuf| FileSource::open(path).map_err(failure);
     let files = what
         .files()
         .iter()
@@ -49,7 +54,9 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
         canceller,
     };
 
-    let endpoint = &args.endpoint;
+    if !args.checksum.is_empty() {
+        setting.ask_for_checksums(&client);
+    }
     let result = match what {
         What::Stdin => {
             let upload = setting.bring_to(client.upload(endpoint));
@@ -58,7 +65,7 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
         What::Joined(_) => setting.bring_to(client.upload_many(endpoint, files)).send(),
         What::File(_) => {
             let mut upload = setting.bring_to(client.upload(endpoint));
-            if let Some(parts) = args.parallel {
+            if let Some(parts) = args.parallel.filter(|_| !args.concat) {
                 upload = upload.parallel(usize::try_from(parts).unwrap_or(usize::MAX));
             }
             files
@@ -69,9 +76,9 @@ pub(crate) fn run(args: &Upload, debug: bool) -> Result<(), Failure> {
     };
     reporter.clear();
     let done = result.map_err(|error| match what {
-        What::Stdin => Failure::of_stream(&error),
-        _ if args.fresh => Failure::of(&error).without_fresh(),
-        _ => Failure::of(&error),
+        What::Stdin => Failure::of_stream(&error, endpoint),
+        _ if args.fresh => failure(error).without_fresh(),
+        _ => failure(error),
     })?;
     reporter.done(&done);
     output::write_url(&done.url.expose())
@@ -88,6 +95,31 @@ struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
+    /// Asks what the server offers, which the client remembers, and tells where nobody can know whether
+    /// checksums are compared. Whatever else is wrong the upload itself says.
+    fn ask_for_checksums(&self, client: &Client) {
+        let offered = client
+            .discover(&self.args.endpoint)
+            .config(|config| {
+                config.headers.clone_from(&self.headers);
+                self.args.connection.configure(config, PATIENCE);
+                config.retry.attempts = Some(0);
+                config.retry.deadline = Some(BEFORE_UPLOAD);
+            })
+            .canceller(self.canceller.clone())
+            .send();
+        let says = match offered {
+            Ok(server) => server.is_some_and(|server| server.offers(Extension::Checksum).is_some()),
+            Err(Error::Upload(tus_proto::Error::Cancelled { .. })) => return,
+            Err(error) => !matches!(error, Error::Upload(_)),
+        };
+        if !says {
+            self.reporter.notice(
+                "the server does not say whether it compares checksums: it may ignore them",
+            );
+        }
+    }
+
     fn bring_to<S>(self, upload: Call<'a, Uploading<S>>) -> Call<'a, Uploading<S>> {
         let Self { args, reporter, .. } = self;
         let mut upload = upload

@@ -17,7 +17,8 @@ const PATIENCE: u32 = 100;
 /// A folder of checkpoints, so that an upload that was cut short can go on in a later run.
 ///
 /// There is one file for each pair of a source's path and an endpoint, readable by its owner
-/// alone, for it holds the upload's URL. Its name is a hash. Nothing in it is a credential.
+/// alone, for it holds the whole URLs of the endpoint and the upload: no user information, but a
+/// query, though that may be a secret. Its name is a hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     folder: PathBuf,
@@ -347,6 +348,8 @@ fn exposed(folder: &Metadata) -> Option<&'static str> {
         Some("it is not a folder; choose another")
     } else if folder.uid() != rustix::process::geteuid().as_raw() {
         Some("it belongs to another user; choose another")
+    } else if folder.mode() & 0o1002 == 0o1002 {
+        Some("it is a folder for everybody; choose another, or one in it")
     } else if folder.mode() & 0o022 != 0 {
         Some("others may write there; forbid it (chmod 700) or choose another")
     } else {

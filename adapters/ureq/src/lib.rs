@@ -115,7 +115,7 @@ enum Agents {
 
 impl Client {
     /// A client with ureq's defaults: its root certificates, and the proxy that the environment
-    /// names.
+    /// names. Without the feature `socks-proxy` ureq goes around a SOCKS proxy, and only logs that.
     #[must_use]
     pub fn new() -> Self {
         Self::with_config(

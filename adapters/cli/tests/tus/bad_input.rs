@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use tus_testkit::{
-    Fault, FaultPlan, Loopback, Options, Proxy, Quirk, Reach, Scripted, Server, Step,
+    Fault, FaultPlan, Location, Loopback, Options, Proxy, Quirk, Reach, Scripted, Server, Step,
 };
 
 use crate::support::{Place, Ran, answer, wait_for};
@@ -243,6 +243,27 @@ fn endpoints_where_nobody_is() {
     fails("refused", &ran, 5, "refused");
     let ran = upload(&place, "http://nobody.invalid/files/", &["--retries", "0"]);
     fails("unresolved", &ran, 5, "same command");
+}
+
+#[test]
+fn a_proxy_that_is_not_there_is_not_gone_around() {
+    let (place, server) = (Place::new(), server());
+    let file = place.file("a", 10);
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    for scheme in ["http", "socks5", "socks4"] {
+        let endpoint = server.endpoint();
+        let upload = ["upload", "-q", "--retries", "0", &endpoint];
+        let mut command = place.tus(upload);
+        command
+            .arg(&file)
+            .env("ALL_PROXY", format!("{scheme}://{closed}"));
+        let ran = command.output().unwrap().into();
+        fails(scheme, &ran, 5, "same command");
+        assert!(server.server().log().is_empty(), "{scheme}");
+    }
 }
 
 #[test]
@@ -545,13 +566,39 @@ fn command_lines_that_mean_nothing() {
         assert_eq!(ran.status, Some(2), "{args:?}: {ran:#?}");
         assert!(!ran.stderr.contains("panicked") && !ran.stderr.is_empty());
     }
-    let ran = place.run(["upload", "a.bin", "http://localhost/files/"]);
-    assert_eq!(ran.status, Some(2), "{ran:#?}");
-    let right = "the endpoint comes first: tus upload http://localhost/files/ a.bin";
-    assert!(ran.stderr.contains(right), "{ran:#?}");
+    let url = "http://me:hunter2@localhost/files/?key=hunter3";
+    let ran = place.run(["upload", "a.bin", url]);
+    let right = "the endpoint comes first: tus upload ENDPOINT FILE";
+    fails("the wrong way round", &ran, 2, right);
+    for args in [&[url, "a.bin"][..], &["info", "http://localhost/", url]] {
+        let ran = place.run(args);
+        assert_eq!(ran.status, Some(2), "{ran:#?}");
+        assert!(
+            SECRETS.iter().all(|secret| !ran.stderr.contains(secret)),
+            "{ran:#?}"
+        );
+    }
     let help = place.run(["--help"]);
     assert_eq!(help.status, Some(0));
     assert!(help.stdout.contains("130  interrupted"));
+}
+
+#[test]
+fn headers_are_not_advised_where_they_do_not_go() {
+    let (place, server) = (Place::new(), server());
+    let elsewhere = always(401, &[], "no");
+    let location = Location::Template(elsewhere.url("/files/{id}"));
+    server.server().quirks_mut().push(Quirk::Location(location));
+    // Larger than what goes with the creation.
+    let file = place.file("a", 2_000_000);
+    let ran = upload_file(&place, &server.endpoint(), &file, &[]);
+    fails(
+        "elsewhere",
+        &ran,
+        4,
+        "--header goes to the given URL's own origin alone",
+    );
+    assert!(!ran.stderr.contains("Name: value"), "{ran:#?}");
 }
 
 /// A checkpoint of a file, half of which is on the server.

@@ -88,6 +88,27 @@ fn the_first_checksum_that_the_server_has_is_sent() {
 }
 
 #[test]
+fn that_a_server_may_not_compare_checksums_is_told() {
+    let place = Place::new();
+    let file = place.file("a", 1000);
+    let silent = [Quirk::NoOptions(404), Quirk::SilentOptions].map(Some);
+    for quirk in silent.into_iter().chain([None]) {
+        let server = server();
+        let told = usize::from(quirk.is_some());
+        server.server().quirks_mut().extend(quirk);
+        let endpoint = server.endpoint();
+        let upload = ["upload", &endpoint, file.to_str().unwrap()];
+        let ran = place.run([&upload[..], &["--checksum", "sha1"]].concat());
+        assert!(server.server().upload(ran.url()).unwrap().is_complete());
+        let words = "does not say whether it compares checksums";
+        assert_eq!(ran.stderr.matches(words).count(), told, "{ran:#?}");
+        let server = server.server();
+        let asked = server.log().iter().filter(|r| r.method == "OPTIONS");
+        assert_eq!(asked.count(), 1, "{ran:#?}");
+    }
+}
+
+#[test]
 fn a_file_that_is_too_large_is_not_begun() {
     let place = Place::new();
     let server = Loopback::start(Server::new(Options {
@@ -215,20 +236,30 @@ fn a_server_tells_what_it_can_do() {
 #[test]
 fn what_a_server_does_not_say_is_said_to_be_so() {
     let place = Place::new();
-    let silent = |status: &str| {
-        let says = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+    let silent = |head: &str| {
+        let says = format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n");
         Scripted::start([vec![Step::ReadHead, Step::write(says), Step::Close]])
     };
-    let ran = place.run(["server", &silent("204 No Content").url("/files/")]);
-    assert_eq!(ran.status, Some(0), "{ran:#?}");
-    assert_eq!(ran.stdout.matches("the server does not say").count(), 4);
-    let ran = place.run(["server", "--json", &silent("200 OK").url("/files/")]);
-    assert_eq!(
-        serde_json::from_str::<Value>(&ran.stdout).unwrap(),
-        json!({
-            "versions": null, "extensions": null, "max_size": null, "checksum_algorithms": null,
-        })
-    );
+    for (head, status) in [
+        ("204 No Content\r\nTus-Resumable: 1.0.0", 0),
+        ("204 No Content", 7),
+        ("404 Not Found", 7),
+        ("200 OK\r\nContent-Type: text/html", 7),
+    ] {
+        let ran = place.run(["server", &silent(head).url("/files/")]);
+        assert_eq!(ran.status, Some(status), "{head}: {ran:#?}");
+        assert_eq!(ran.stdout.matches("the server does not say").count(), 4);
+        let lines = usize::from(status != 0);
+        assert_eq!(ran.stderr.lines().count(), lines, "{head}: {ran:#?}");
+        let ran = place.run(["server", "--json", &silent(head).url("/files/")]);
+        assert_eq!(ran.status, Some(status), "{head}: {ran:#?}");
+        assert_eq!(
+            serde_json::from_str::<Value>(&ran.stdout).unwrap(),
+            json!({
+                "versions": null, "extensions": null, "max_size": null, "checksum_algorithms": null,
+            })
+        );
+    }
     let ran = place.run(["server", "-q", &silent("401 Unauthorized").url("/files/")]);
     assert_eq!(ran.status, Some(4), "{ran:#?}");
     assert!(ran.stderr.contains("--header"), "{ran:#?}");

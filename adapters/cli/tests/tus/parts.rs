@@ -114,6 +114,24 @@ fn one_file_to_join_is_a_file() {
 }
 
 #[test]
+fn files_to_join_are_not_cut() {
+    let (place, server) = (Place::new(), server());
+    place.file("a", 20 * MIB);
+    let ran = place.run([
+        "upload",
+        "--concat",
+        &server.endpoint(),
+        "a",
+        "--parallel",
+        "2",
+    ]);
+    let server = server.server();
+    let upload = server.upload(ran.url()).unwrap();
+    assert!(upload.content() == content(20 * MIB) && !upload.is_final());
+    assert_eq!(server.uploads().count(), 1);
+}
+
+#[test]
 fn files_that_were_interrupted_go_on() {
     let (place, server) = (Place::new(), server());
     let whole = three(&place);

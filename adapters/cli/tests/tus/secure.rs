@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tus_testkit::{Scripted, Step};
@@ -14,14 +15,22 @@ use crate::support::Place;
 
 /// A server with a certificate of its own that answers every HEAD. Its port and its certificate.
 fn server() -> (u16, String) {
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    server_with(IsCa::NoCa)
+}
+
+/// The same with a certificate that is a CA's own, or is not.
+fn server_with(is_ca: IsCa) -> (u16, String) {
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = is_ca;
+    let key = KeyPair::generate().unwrap();
+    let made = params.self_signed(&key).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
+            .with_single_cert(vec![made.der().clone()], key)
             .unwrap();
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -47,7 +56,7 @@ fn server() -> (u16, String) {
             }
         }
     });
-    (port, made.cert.pem())
+    (port, made.pem())
 }
 
 #[test]
@@ -63,6 +72,10 @@ fn a_certificate_is_trusted_only_where_one_says_so() {
         ran.stderr.lines().count() == 1 && ran.stderr.contains("--ca"),
         "{ran:#?}"
     );
+
+    let ran = place.run(["upload", "-q", &url, "-"]);
+    assert_eq!(ran.status, Some(8), "{ran:#?}");
+    assert!(ran.stderr.contains("--ca"), "{ran:#?}");
 
     let ran = place.run(["info", "--ca", "ca.pem", &url]);
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(0), ""), "{ran:#?}");
@@ -89,6 +102,24 @@ fn a_certificate_is_good_for_its_own_host_alone() {
         &format!("https://127.0.0.1:{port}/files/1"),
     ]);
     assert_eq!(ran.status, Some(8), "{ran:#?}");
+    assert!(!ran.stderr.contains("--ca"), "{ran:#?}");
+}
+
+#[test]
+fn a_certificate_of_a_ca_is_no_servers() {
+    let place = Place::new();
+    let (port, certificate) = server_with(IsCa::Ca(BasicConstraints::Unconstrained));
+    fs::write(place.path("ca.pem"), certificate).unwrap();
+    let url = format!("https://localhost:{port}/files/1");
+    for args in [&[][..], &["--ca", "ca.pem"]] {
+        let ran = place.run([&["info", "-q", &url][..], args].concat());
+        assert_eq!(ran.status, Some(8), "{ran:#?}");
+        assert!(
+            ran.stderr.lines().count() == 1 && ran.stderr.contains("basicConstraints=CA:FALSE"),
+            "{ran:#?}"
+        );
+        assert!(!ran.stderr.contains("--ca"), "{ran:#?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use tus_testkit::{Loopback, Options, Proxy, ProxyPlan, Scripted, Server, Step, Trouble, Upload};
+use tus_testkit::{
+    Loopback, Options, Proxy, ProxyPlan, Quirk, Scripted, Server, Step, Trouble, Upload,
+};
 
 #[cfg(unix)]
 use crate::support::Running;
@@ -107,6 +109,18 @@ fn a_pipe_that_fails_is_not_said_to_go_on() {
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
     assert!(!ran.stderr.contains("same command"), "{ran:#?}");
     assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn a_pipe_that_is_refused_is_told_what_to_mend() {
+    let (place, server) = (Place::new(), server());
+    let quirk = Quirk::Authorization("Basic x".into());
+    server.server().quirks_mut().push(quirk);
+    let ran = piped(from_stdin(&place, &server.endpoint(), &["-q"]), 1000);
+    assert_eq!(ran.status, Some(4), "{ran:#?}");
+    assert!(ran.stderr.contains("--header"), "{ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+    assert!(!ran.stderr.contains("same command"), "{ran:#?}");
 }
 
 #[cfg(unix)]

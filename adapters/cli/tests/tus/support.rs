@@ -80,7 +80,7 @@ impl Place {
             .env("TUS_STATE_DIR", self.state())
             .current_dir(self.0.path())
             .stdin(Stdio::null());
-        for name in ["http_proxy", "https_proxy", "all_proxy"] {
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
             command
                 .env_remove(name)
                 .env_remove(name.to_ascii_uppercase());

@@ -61,6 +61,27 @@ fn metadata_is_what_one_says() {
     assert_eq!(server.server().upload(ran.url()).unwrap().metadata(), None);
 }
 
+// Not every system lets a file be named so.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_is_sent_as_its_bytes() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let (place, server) = (Place::new(), server());
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.txt");
+    let file = place.path("").join(name);
+    fs::write(&file, "coffee").unwrap();
+    let ran = place.run([
+        "upload".as_ref(),
+        server.endpoint().as_ref(),
+        file.as_os_str(),
+    ]);
+    let server = server.server();
+    let upload = server.upload(ran.url()).unwrap();
+    assert_eq!(upload.metadatum("filename").unwrap(), b"caf\xe9.txt");
+    assert_eq!(upload.metadatum("filetype").unwrap(), b"text/plain");
+}
+
 #[test]
 fn an_empty_file_arrives() {
     let (place, server) = (Place::new(), server());
@@ -256,14 +277,17 @@ fn a_url_that_stdout_does_not_take_is_told_on_stderr() {
 fn without_stderr_it_works_all_the_same() {
     let (place, server) = (Place::new(), server());
     let file = place.file("a", 1000);
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = place
-        .tus(["upload", &server.endpoint(), file.to_str().unwrap()])
-        .stderr(Stdio::from(writer))
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(0));
+    for args in [&[][..], &["--debug"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = place
+            .tus(["upload", &server.endpoint(), file.to_str().unwrap()])
+            .args(args)
+            .stderr(Stdio::from(writer))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+    }
 }
 
 #[cfg(unix)]

@@ -218,6 +218,13 @@ mod unix {
             let error = place.entry().unwrap_err();
             assert!(matches!(error, StoreError::Exposed { .. }), "{error}");
         }
+        // A folder for everybody, such as /tmp, must stay so.
+        for (mode, forbid) in [(0o777, true), (0o1777, false)] {
+            fs::set_permissions(place.path(), PermissionsExt::from_mode(mode)).unwrap();
+            let error = place.entry().unwrap_err();
+            assert!(matches!(error, StoreError::Exposed { .. }), "{error}");
+            assert_eq!(error.to_string().contains("chmod"), forbid, "{error}");
+        }
         fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).unwrap();
         place.entry().unwrap();
     }
