@@ -351,9 +351,8 @@ impl Parallel {
             (Some(Err(Error::Cancelled { .. })), Stage::End) if how == Cancel::Terminate => {
                 self.terminate();
             }
-            // So does an error.
-            (Some(Err(_)), Stage::End) if how < Cancel::Now => (),
-            (Some(Err(_)), Stage::End) => self.stop_all(how),
+            // So does an error. Nothing but a save is waited for.
+            (Some(Err(_)), Stage::End) => (),
             _ if how == Cancel::Terminate => self.terminate(),
             _ => {
                 let place = self.place(Op::Append);
