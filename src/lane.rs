@@ -423,7 +423,7 @@ impl<S: Story> Lane<S> {
                 None => self.phase = Phase::Out(step),
             },
             Phase::Preparing(preparing, since, step) if preparing == id => {
-                self.line.budget.excuse(self.line.now() - since);
+                self.line.excuse(since);
                 let next = self.story.prepared(&mut self.line, step, answer);
                 self.turn(next);
             }
@@ -438,7 +438,7 @@ impl<S: Story> Lane<S> {
                 }
             }
             Phase::Authorizing(asking, since, ask, step, without) if asking == id => {
-                self.line.budget.excuse(self.line.now() - since);
+                self.line.excuse(since);
                 if let Answer::Credentials(Some(headers)) = answer
                     && self.line.renew_credentials(ask.origin, headers)
                 {

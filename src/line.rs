@@ -228,8 +228,13 @@ impl Line {
         self.now = self.now.max(now);
         self.budget.begin(self.now);
         if let Some(wanted) = self.wanted.take() {
-            self.budget.excuse(self.now - wanted);
+            self.budget.excuse(wanted, self.now);
         }
+    }
+
+    /// Since then somebody else was asked.
+    pub(crate) fn excuse(&mut self, since: Tick) {
+        self.budget.excuse(since, self.now);
     }
 
     /// The caller is told to come back at this time.
@@ -397,11 +402,10 @@ impl Line {
         if bytes == before {
             return;
         }
-        let silence = now - flight.quiet.unwrap_or(now);
-        flight.quiet = Some(now);
+        let since = flight.quiet.replace(now).unwrap_or(now);
         let offset = flight.body.start + bytes;
         // Bytes are taken: whatever comes of it, the line is not dead.
-        self.budget.excuse(silence);
+        self.budget.excuse(since, now);
         // Only the last count matters to a display.
         if let Some(Signal::Event(Event::Sent { offset: last })) = self.said.back_mut() {
             *last = offset;

@@ -78,8 +78,9 @@ impl Budget {
 
     /// This long nothing was wrong, or nobody's fault: bytes were taken, the machine was not polled
     /// though it had asked for it, a person was asked for a password.
-    pub(crate) fn excuse(&mut self, time: Duration) {
-        self.quiet = self.quiet + time;
+    /// Between these two times; some of it may be excused already.
+    pub(crate) fn excuse(&mut self, since: Tick, now: Tick) {
+        self.quiet = (self.quiet + (now - since)).min(now);
     }
 
     /// Begins anew, for another task.
@@ -284,8 +285,17 @@ mod tests {
             budget.fail(at(1_100), false, None),
             Next::GiveUp(Limit::NoProgress)
         );
-        budget.excuse(secs(50));
+        budget.excuse(at(1_050), at(1_100));
         assert!(matches!(budget.fail(at(1_100), false, None), Next::Wait(_)));
+        // What is excused twice is excused once.
+        for _ in 0..2 {
+            budget.excuse(at(1_100), at(1_300));
+        }
+        assert!(matches!(budget.fail(at(1_301), false, None), Next::Wait(_)));
+        assert_eq!(
+            budget.fail(at(1_400), false, None),
+            Next::GiveUp(Limit::NoProgress)
+        );
         budget.gain(PROGRESS, false);
         assert!(matches!(budget.fail(at(2_000), false, None), Next::Wait(_)));
     }
@@ -398,7 +408,9 @@ mod tests {
         for _ in 0..70 {
             assert!(matches!(budget.fail(at(0), false, None), Next::Wait(_)));
         }
-        budget.excuse(Duration::MAX);
-        budget.excuse(Duration::MAX);
+        let end = Tick(Duration::MAX);
+        budget.excuse(at(0), end);
+        budget.excuse(at(0), end);
+        assert!(matches!(budget.fail(end, false, None), Next::Wait(_)));
     }
 }
