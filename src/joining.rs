@@ -71,8 +71,12 @@ pub(crate) struct Joining {
     pub(crate) length: u64,
     /// Where it is, once that is known.
     pub(crate) whole: Option<UploadUrl>,
+    /// The whole is gone, or was never complete: whether a part lacks a byte tells.
+    pub(crate) gone: bool,
     /// The parts are not complete yet.
     pub(crate) early: bool,
+    /// They may have been joined so, and nobody knows where.
+    pub(crate) doubt: bool,
     /// They were just found complete.
     pub(crate) verified: bool,
     /// What is to be deleted.
@@ -97,7 +101,9 @@ impl Joining {
             list: HeaderValue::from_static(""),
             length,
             whole: None,
+            gone: false,
             early: false,
+            doubt: false,
             verified: false,
             left: Vec::new(),
             stays: Vec::new(),
@@ -142,9 +148,10 @@ impl Joining {
     }
 
     /// Nobody knows what became of the request that joins the parts.
-    fn doubted(&self, line: &mut Line, cause: Cause, retry_after: Option<Duration>) -> Next {
+    fn doubted(&mut self, line: &mut Line, cause: Cause, retry_after: Option<Duration>) -> Next {
         line.event(Event::Orphaned);
         let early = self.early;
+        self.doubt |= early;
         self.again(line, Step::Join, cause, retry_after, |at| {
             if early {
                 Phase::Waiting(at, Step::Join)
@@ -309,6 +316,10 @@ impl Story for Joining {
                 self.again(line, step, cause, retry_after, |at| {
                     Phase::Waiting(at, step)
                 })
+            }
+            (Verdict::Gone | Verdict::Missing, Step::Glance) => {
+                self.gone = true;
+                Phase::success(Joined::Later)
             }
             // Joined, complete, and moved away?
             (Verdict::Gone | Verdict::Missing, _) => Phase::failure(Error::CompletionUnknown {

@@ -88,6 +88,11 @@ impl Asking {
         Some(self.out.remove(at))
     }
 
+    /// Nobody asks any more.
+    pub(super) fn forget(&mut self) {
+        self.out.clear();
+    }
+
     /// This lane does not ask any more. Who waits for its answer has ended as well: a question is
     /// stopped by a deadline or a cancel, and those are for all.
     pub(super) fn withdraw(&mut self, id: DutyId) {

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow::{self, Break, Continue};
 
+use crate::call::same;
 use crate::joining::{self, Joined};
 use crate::transfer;
 use crate::wire::request::concatenation_list;
@@ -100,9 +101,7 @@ impl Parallel {
         for part in waiting.take(free) {
             part.state = State::Running;
             if delete {
-                let line = part.lane.line_mut();
-                line.budget.renew();
-                line.release();
+                part.lane.line_mut().budget.renew();
                 part.lane.restart(|_| transfer::Step::Terminate);
             }
         }
@@ -213,22 +212,29 @@ impl Parallel {
     }
 
     fn joined(&mut self, joined: Joined) {
-        if let Joined::At { url, .. } = &joined
-            && let Some(at) = self
-                .parts
-                .iter()
-                .position(|part| part.url() == Some(url.as_uri()))
-        {
-            return self.end_as_shared(at);
+        if let Joined::At { url, .. } | Joined::Whole(url) = &joined {
+            let is_there = |part: &Part| part.url().is_some_and(|part| same(part, url.as_uri()));
+            if let Some(at) = self.parts.iter().position(is_there) {
+                return self.end_as_shared(at);
+            }
         }
         match joined {
             Joined::At { url, look: true } => {
                 self.whole.story_mut().whole = Some(url);
+                if self.joins == Joins::Asked {
+                    // It is known where they are.
+                    self.joins = Joins::No;
+                }
                 self.note_parts_joined(true);
                 self.stage = Stage::Send;
                 self.saving.changed = true;
             }
             Joined::Later => {
+                if self.whole.story().doubt {
+                    self.joins = Joins::InDoubt;
+                    self.note_parts_joined(true);
+                    self.saving.changed = true;
+                }
                 self.forsake_lost_whole();
                 self.stage = Stage::Send;
             }
@@ -351,8 +357,9 @@ impl Parallel {
             (Some(Err(Error::Cancelled { .. })), Stage::End) if how == Cancel::Terminate => {
                 self.terminate();
             }
-            // So does an error. Nothing but a save is waited for.
-            (Some(Err(_)), Stage::End) => (),
+            // So does an error. One that waits for a save alone is told in place of a cancel.
+            (Some(Err(_)), Stage::End) if how < Cancel::Now => (),
+            (Some(Err(_)), Stage::End) => self.stop_all(how),
             _ if how == Cancel::Terminate => self.terminate(),
             _ => {
                 let place = self.place(Op::Append);
@@ -372,7 +379,11 @@ impl Parallel {
 
     fn terminate(&mut self) {
         self.stop_all(Cancel::Keep);
+        // Who asked was stopped, and may ask again before that is told.
+        self.asking.forget();
         for part in &mut self.parts {
+            // A busy server's wait was for bytes.
+            part.lane.line_mut().release();
             if part.state != State::Running {
                 part.state = match part.url() {
                     Some(_) => State::Waiting,

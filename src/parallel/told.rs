@@ -112,6 +112,10 @@ impl Parallel {
                 part.highest = part.highest.max(offset);
                 self.outage.gain(gained, all);
                 self.whole.line_mut().gain(gained, all);
+                if !all && self.whole.story().gone {
+                    // It lacked these bytes, and was not moved away with them.
+                    self.forsake_whole();
+                }
                 Event::Confirmed {
                     offset: self.sum(|part| part.confirmed),
                     length: Some(self.length()),
@@ -147,7 +151,9 @@ impl Parallel {
 
     /// The whole waits for a part that is gone, and will be asked for anew.
     fn forsake_whole(&mut self) {
-        if self.whole.story_mut().whole.take().is_some() {
+        let story = self.whole.story_mut();
+        story.gone = false;
+        if story.whole.take().is_some() {
             self.note_parts_joined(self.joins == Joins::InDoubt);
             self.saving.changed = true;
             self.tell(Event::Orphaned);
@@ -168,7 +174,9 @@ impl Parallel {
 
     /// A part's attempt failed; an error, if it was the last one.
     fn failed(&mut self, at: usize, op: Op, cause: &Cause, after: Duration) -> Option<Error> {
-        if pauses(cause) {
+        // A deletion waits for deletions alone.
+        let counts = self.stage != Stage::Terminate || op == Op::Terminate;
+        if counts && pauses(cause) {
             let until = self.now + after;
             for (other, part) in self.parts.iter_mut().enumerate() {
                 if other != at {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Cancel, Cause, Completion, Conflict, Error, Event, FailureKind, Input, Limit, Machine as _,
-    Violation,
+    Cancel, Cause, Checkpoint, Completion, Conflict, Error, Event, FailureKind, Input, Limit,
+    Machine as _, Violation,
 };
 
 use crate::scenario::ENDPOINT;
@@ -43,13 +43,32 @@ fn joined_is_acknowledged() {
     asked().answers(0, 200, &[("location", WHOLE)]).succeeds();
 }
 
+/// A checkpoint by other hands.
+fn sealed(text: &str) -> Checkpoint {
+    let (lines, _) = text.split_at(text.rfind("end ").unwrap());
+    let fnv1a = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let seal = lines.bytes().fold(0xcbf2_9ce4_8422_2325, fnv1a);
+    format!("{lines}end {seal:016x}\n").parse().unwrap()
+}
+
 // It would be deleted with the parts.
 #[test]
 fn a_whole_where_a_part_is_is_none() {
-    for discard in [false, true] {
-        let story = Several::complete_with(&[5, 5], |config| config.parts.discard = discard);
-        let story = story.answers(0, 201, &[("location", &url(2))]).out(&[]);
-        let error = story.error();
+    let complete =
+        |discard| Several::complete_with(&[5, 5], |config| config.parts.discard = discard);
+    let named = |location: &str| {
+        [false, true].map(|discard| complete(discard).answers(0, 201, &[("location", location)]))
+    };
+    let query = format!("{}?", url(2));
+    // Nor is one that a checkpoint has there.
+    let kept = early().joined().checkpoint().to_text();
+    let kept = sealed(&kept.replace(WHOLE, &url(2)));
+    let kept = [false, true].map(|discard| {
+        let story = Several::resume_with(&kept, |config| config.parts.discard = discard);
+        story.asks(0, "HEAD", &url(2)).finds(0, 10)
+    });
+    for story in [named(&url(2)), named(&query), kept].into_iter().flatten() {
+        let error = story.out(&[]).error();
         assert!(
             matches!(
                 error,
@@ -585,6 +604,73 @@ fn nor_does_a_later_run_wait_for_a_whole_that_names_a_part_that_is_gone() {
     story.confirms(1, 5).joins(&[3, 2]).joined().succeeds();
 }
 
+// A part that lacks bytes shows that it was never complete.
+#[test]
+fn a_whole_that_is_gone_before_its_parts_are_complete_is_asked_for_again() {
+    let tus = [("tus-resumable", "1.0.0")];
+    let story = early().joined().confirms(1, 3).confirms(2, 5);
+    let (_, story) = story.cancel(Cancel::Keep).ends();
+    for status in [404, 410] {
+        let resumed = || {
+            let story = Several::resume_with(&story.checkpoint(), unfinished);
+            story.looks().answers(0, status, &tus)
+        };
+        let story = resumed().finds(2, 5).finds(1, 3).appends(1, 3..5, 3);
+        assert_eq!(orphans(&story), 1);
+        assert!(!story.checkpoint().to_text().contains(WHOLE));
+        story.confirms(1, 5).joins(&[1, 2]).joined().succeeds();
+        // Where none lacks any, nobody knows.
+        let story = resumed().finds(2, 5).finds(1, 5).looks();
+        let error = story.answers(0, status, &tus).error();
+        assert!(
+            matches!(error, Error::CompletionUnknown { .. }),
+            "{error:?}"
+        );
+        let error = resumed().answers(2, 410, &[]).error();
+        assert!(
+            matches!(error, Error::CompletionUnknown { .. }),
+            "{error:?}"
+        );
+    }
+}
+
+// The server may have joined them, and have moved away what is complete.
+#[test]
+fn a_doubt_from_before_the_parts_were_complete_is_one_after_it() {
+    let story = early().loses(0).joins(&[1, 2]).answers(0, 400, &[]);
+    assert!(story.checkpoint().to_text().contains("joining yes\n"));
+    let story = story.confirms(1, 5).confirms(2, 5).joins(&[1, 2]);
+    let story = story.answers(0, 404, &[]).waits().probes(1);
+    let error = story.answers(1, 410, &[]).error();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
+}
+
+// Where the whole is known, no other is that nobody knows of.
+#[test]
+fn a_whole_that_is_still_being_made_is_no_orphan() {
+    let story = asked().answers(0, 201, &[("location", WHOLE), ("upload-offset", "0")]);
+    let kept = story.checkpoint();
+    assert!(kept.to_text().contains("joining no\n"));
+    let story = Several::resume(&kept).looks().finds(0, 0);
+    assert_eq!(orphans(&story), 0);
+    let story = story.cancel(Cancel::Terminate).asks(0, "DELETE", WHOLE);
+    let story = story.answers(0, 204, &[]);
+    let error = story.answers(1, 204, &[]).answers(2, 204, &[]).error();
+    assert!(
+        matches!(
+            error,
+            Error::Cancelled {
+                terminated: true,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+}
+
 // Where a refusal stands, nobody looks at the whole first.
 #[test]
 fn nor_does_it_where_the_refusal_of_another_part_stands() {
@@ -906,6 +992,29 @@ fn at_once_as_many_are_deleted_as_are_sent() {
     let story = Several::join(&[5; 5]).creates(1).creates(2).creates(3);
     let story = story.confirms(1, 5).creates(4).cancel(Cancel::Terminate);
     story.out(&[1, 2, 3]).answers(2, 204, &[]).out(&[1, 3, 4]);
+}
+
+// A cancel waits for its checkpoint, and a harder one does not.
+#[test]
+fn a_refusal_that_is_being_saved_is_told_in_place_of_any_cancel() {
+    let story = Several::created(&[5, 5]).sent(1, 5).holding_saves();
+    let story = story.answers(1, 422, &[]);
+    assert!(story.is_saving());
+    let story = story.cancel(Cancel::Keep).cancel(Cancel::Now);
+    let (error, _) = story.ends();
+    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+}
+
+#[test]
+fn deletions_wait_for_a_busy_server() {
+    let story = Several::join_with(&[5; 4], |config| config.parts.at_once = 2);
+    let story = story.creates(1).creates(2).confirms(1, 5).creates(3);
+    let story = story.confirms(2, 5).creates(4);
+    let story = story.cancel(Cancel::Terminate).out(&[1, 2]);
+    let story = story.answers(1, 503, &[("retry-after", "60")]);
+    let story = story.answers(2, 204, &[]).out(&[]);
+    let story = story.after(Duration::from_secs(59)).out(&[]);
+    story.after(Duration::from_secs(30)).out(&[1, 3]);
 }
 
 #[test]

@@ -1006,3 +1006,33 @@ fn two_parts_at_one_url_in_a_checkpoint_are_a_conflict() {
     let story = Several::resume(&checkpoint).finds(1, 5);
     is_shared(story);
 }
+
+// Found by reading: the answer came before anybody was told that the question was stopped.
+#[test]
+fn a_deletion_asks_for_credentials_itself() {
+    let story = Several::created_with(&[5, 5], |config| {
+        config.authorize = Authorize::OnUnauthorized;
+    });
+    let story = story.confirms(1, 5).answers(2, 401, &[]);
+    assert_eq!(story.duties.len(), 1);
+    let mut story = story;
+    let now = Tick(Duration::from_secs(1_000));
+    story.machine.handle(now, Input::Cancel(Cancel::Terminate));
+    let (deletion, mut stopped) = (story.machine.poll(now), 0);
+    let Output::Begin(id, Duty::Exchange(request, _)) = deletion else {
+        panic!("{deletion:?}");
+    };
+    assert_eq!((id.lane, request.method().as_str()), (1, "DELETE"));
+    story
+        .machine
+        .handle(now, Input::Answer(id, Several::answer(401, &[], "")));
+    let asks = (0..99).any(|_| match story.machine.poll(now) {
+        Output::Begin(_, Duty::Authorize { .. }) => true,
+        Output::Stop(_) => {
+            stopped += 1;
+            false
+        }
+        _ => false,
+    });
+    assert!(asks && stopped <= 1, "{stopped}");
+}
