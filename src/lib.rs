@@ -104,11 +104,11 @@
 //!
 //! ```text
 //! Append    -> Append, Authorize, Digest, Done, Error, Probe, Read, Terminate
-//! Authorize -> Error, Probe, Terminate
-//! Create    -> Append, Authorize, Create, Digest, Done, Error, Probe, Read
+//! Authorize -> Create, Error, Probe, Terminate
+//! Create    -> Append, Authorize, Create, Digest, Done, Error, Probe, Read, Terminate
 //! Digest    -> Append, Error, Terminate
 //! Probe     -> Append, Authorize, Create, Digest, Done, Error, Probe, Read, Terminate
-//! Read      -> Append, Digest, Error, Read, Terminate
+//! Read      -> Append, Create, Digest, Error, Read, Terminate
 //! Terminate -> Authorize, Error, Terminate
 //! ```
 //!

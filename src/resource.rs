@@ -38,7 +38,8 @@ pub(crate) struct Resource {
     pub(crate) reach: Option<u64>,
     /// A request of this run, or of an earlier one, that may still arrive can complete it.
     pub(crate) ghost: bool,
-    /// A request of this run that would have completed it ended unanswered, and may still arrive.
+    /// A request that would have completed it ended unanswered, and may still arrive; of earlier runs'
+    /// requests the last one alone is known.
     pub(crate) late: bool,
     pub(crate) expires: Option<Date>,
     pub(crate) ending: Ending,

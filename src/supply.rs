@@ -160,6 +160,15 @@ impl Supply {
         }
     }
 
+    /// Why the whole cannot be so long: the source gave more.
+    pub(crate) fn overrun(&self, length: u64) -> Option<Conflict> {
+        let upto = self.stream.as_ref().map_or(0, |stream| stream.upto);
+        (upto > length).then_some(Conflict::Length {
+            server: length,
+            source_length: upto,
+        })
+    }
+
     /// Whether the source may have any number of bytes yet.
     pub(crate) fn is_open(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| !stream.ended)

@@ -146,7 +146,12 @@ impl Transfer {
             start,
             length,
             declared: length,
-            told: length.map_or(Told::No, |_| Told::Yes),
+            told: match (length, &resource) {
+                (Some(_), _) => Told::Yes,
+                // Others may have.
+                (None, Some(_)) => Told::Perhaps,
+                (None, None) => Told::No,
+            },
             creation: Opening {
                 metadata: config.metadata.clone(),
                 partial: config.partial,
@@ -188,6 +193,7 @@ impl Transfer {
         transfer.resource = Some(Resource {
             spoke: saved.spoke,
             expires: saved.expires,
+            late: saved.ending == Ending::Unsettled,
             ending: saved.ending,
             ..Resource::at(url, transfer.length)
         });
@@ -227,7 +233,8 @@ impl Transfer {
             let reached = resource
                 .reach
                 .is_none_or(|reach| Some(reach) >= self.length);
-            resource.may_be_complete(now) || self.joined && reached
+            let joined = self.joined && reached && !resource.expired(now);
+            resource.may_be_complete(now) || joined
         })
     }
 
@@ -291,6 +298,29 @@ impl Transfer {
         let place = self.place(line, op);
         self.resource = None;
         Phase::failure(Error::Conflict { place, conflict })
+    }
+
+    /// The source does not fit what is there.
+    fn unfit(&mut self, line: &Line, op: Op, conflict: Conflict) -> Next {
+        let place = self.place(line, op);
+        match conflict {
+            // It is no stranger's doing that it does not fit what an earlier run made of it.
+            _ if self.resumed => Phase::failure(Error::SourceChanged { place }),
+            // Nor is it anybody's that it does not fit what the caller said of it.
+            Conflict::Length {
+                server,
+                source_length,
+            } if self.declared.is_some() => {
+                let words = if source_length < server {
+                    format!("it ends at byte {source_length}, before byte {server}")
+                } else {
+                    format!("it has more than the {server} bytes that it was to have")
+                };
+                let failure = Failure::new(FailureKind::Source, words);
+                Phase::failure(Error::Source { place, failure })
+            }
+            conflict => self.conflict(line, op, conflict),
+        }
     }
 
     fn contradiction(&self, headers: &HeaderMap, offset: u64) -> Option<Conflict> {
@@ -409,26 +439,7 @@ impl Story for Transfer {
                 }
                 Phase::Ready(step)
             }
-            // It is no stranger's doing that the source does not fit what an earlier run made of it.
-            Err(Shortage::Conflict(_)) if self.resumed => {
-                let place = self.place(line, step.op());
-                Phase::failure(Error::SourceChanged { place })
-            }
-            // Nor is it anybody's that the source does not fit what the caller said of it.
-            Err(Shortage::Conflict(Conflict::Length {
-                server,
-                source_length,
-            })) if self.declared.is_some() => {
-                let words = if source_length < server {
-                    format!("it ends at byte {source_length}, before byte {server}")
-                } else {
-                    format!("it has more than the {server} bytes that it was to have")
-                };
-                let place = self.place(line, step.op());
-                let failure = Failure::new(FailureKind::Source, words);
-                Phase::failure(Error::Source { place, failure })
-            }
-            Err(Shortage::Conflict(conflict)) => self.conflict(line, step.op(), conflict),
+            Err(Shortage::Conflict(conflict)) => self.unfit(line, step.op(), conflict),
             Err(Shortage::Failed(failure)) => {
                 let place = self.place(line, step.op());
                 Phase::failure(match failure.kind {
@@ -620,6 +631,10 @@ impl Story for Transfer {
     }
 
     fn declined(&mut self, error: Error) -> Next {
+        if let Some(end) = self.owed.end.take() {
+            // It was asked for a doubt.
+            return Phase::failure(*end);
+        }
         let doubtful = matches!(
             &error,
             Error::Rejected { status: StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN, place, .. }

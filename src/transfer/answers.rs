@@ -1,10 +1,10 @@
 //! What the answers to an upload's requests change.
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, Uri};
 
 use super::{Next, Owed, Step, Told, Transfer};
-use crate::call::{named, same};
+use crate::call::named;
 use crate::checkpoint::{Ending, Start};
 use crate::lane::Phase;
 use crate::line::{Flight, Line};
@@ -267,6 +267,9 @@ impl Transfer {
         self.moved(flight);
         self.note_expiry(line, headers);
         self.note_length(headers);
+        if let Some(conflict) = self.length.and_then(|length| self.supply.overrun(length)) {
+            return self.unfit(line, Op::Probe, conflict);
+        }
         let confirmed = self.confirm(line, offset);
         if let Some(resource) = &mut self.resource {
             resource.probed = true;
@@ -324,7 +327,7 @@ impl Transfer {
         let headers = answer.headers();
         let retry_after = response::retry_after(headers);
         let (from, to) = (flight.body.start, flight.body.end);
-        if is_creation(line, flight, answer) {
+        if self.is_creation(line, flight, answer) {
             line.event(Event::Orphaned);
             return Phase::failure(Error::Protocol {
                 place: self.place_of(line, Op::Append, flight),
@@ -400,16 +403,21 @@ impl Transfer {
         self.owed.end = Some(Box::new(error));
         Phase::Ready(Step::Probe)
     }
-}
 
-/// Whether the answer to an append says that an upload was made in its place. Of a server that answers
-/// creations with 200, and takes no POST for a PATCH, only the URL tells.
-fn is_creation(line: &Line, flight: &Flight, answer: &Response<Bytes>) -> bool {
-    let Some(location) = response::location(answer.headers()) else {
-        return false;
-    };
-    let url = flight.url.as_uri();
-    answer.status() == StatusCode::CREATED
-        || line.overrides_methods()
-            && reference::resolve(url, location).is_ok_and(|made| !same(&made, url))
+    /// Whether the answer to an append says that an upload was made in its place. Of a server that
+    /// answers creations with 200, and takes no POST for a PATCH, only the URL tells; one that names this
+    /// upload may name it as it is behind a proxy.
+    fn is_creation(&self, line: &Line, flight: &Flight, answer: &Response<Bytes>) -> bool {
+        let Some(location) = response::location(answer.headers()) else {
+            return false;
+        };
+        let is_other = |made: Uri| {
+            let urls = [self.url(), flight.url.clone()];
+            urls.iter()
+                .all(|url| url.as_uri().path_and_query() != made.path_and_query())
+        };
+        answer.status() == StatusCode::CREATED
+            || line.overrides_methods()
+                && reference::resolve(flight.url.as_uri(), location).is_ok_and(is_other)
+    }
 }

@@ -272,6 +272,24 @@ fn a_lock_that_is_not_to_be_had_is_no_refusal() {
     assert!(matches!(error, Error::Unfinished { .. }), "{error:?}");
 }
 
+// It tries the credentials, but was asked for the doubt.
+#[test]
+fn a_doubt_that_cannot_be_settled_is_the_refusal_that_raised_it() {
+    let kept = Scenario::created(9).confirms(4).checkpoint();
+    let told = Scenario::resume_with(&kept, |config| {
+        config.authorize = Authorize::OnUnauthorized;
+    });
+    let told = told.finds(4).answers_with(403, &[], "no").probes();
+    let error = told
+        .answers(401, &[])
+        .answers_duty(Answer::Credentials(None));
+    let error = error.error();
+    assert!(
+        matches!(&error, Error::Rejected { status, words, .. } if *status == 403 && words == "no"),
+        "{error:?}"
+    );
+}
+
 // What Node says of a request that ended early, before any tus server hears of it.
 #[test]
 fn a_400_without_a_word_that_ends_the_connection_is_no_refusal() {

@@ -3,7 +3,7 @@
 use tus_proto::{Cancel, Checkpoint, Config, Date, Error, Event};
 
 use crate::scenario::{ENDPOINT, Scenario, URL};
-use crate::several::{Several, url};
+use crate::several::{Several, unfinished, url};
 
 /// A second before, the moment, and a second after.
 const BEFORE: u64 = 1_699_999_999;
@@ -194,5 +194,23 @@ fn an_upload_that_may_be_complete_by_an_acknowledgement_is_not_made_anew_for_its
             matches!(error, Error::CompletionUnknown { .. }),
             "{error:?}"
         );
+    }
+}
+
+// A whole was asked for early, and cannot have been complete.
+#[test]
+fn a_part_that_has_expired_is_made_anew_under_a_whole_that_waits_for_it() {
+    let story = Several::join_with(&[5, 5], unfinished).posts(1);
+    let story = story.answers(1, 201, &[("location", &url(1)), EXPIRES]);
+    let story = story.creates(2).joins(&[1, 2]).joined().confirms(1, 3);
+    let (_, story) = story.confirms(2, 5).cancel(Cancel::Keep).ends();
+    let later = [("date", "Tue, 14 Nov 2023 22:13:21 GMT")];
+    for wall_clock in [None, Some(Date::from_unix_seconds(AFTER))] {
+        let story = Several::resume_with(&story.checkpoint(), |config| {
+            unfinished(config);
+            config.wall_clock = wall_clock;
+        });
+        let story = story.looks().answers(0, 200, &[]).probes(1);
+        story.answers(1, 410, &later).posts(1);
     }
 }

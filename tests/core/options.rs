@@ -340,6 +340,15 @@ fn neither_is_one_that_a_200_names() {
     // Where it is the upload itself, nothing was made.
     let fields = [("location", "a"), ("upload-offset", "9")];
     overriding().answers(200, &fields).succeeds();
+    // A server behind a proxy may name it as it is there.
+    let fields = [
+        ("location", "http://inner:1080/files/a"),
+        ("upload-offset", "9"),
+    ];
+    overriding().answers(200, &fields).succeeds();
+    let told = overriding().answers(307, &[("location", "https://example.org/node")]);
+    let fields = [("location", URL), ("upload-offset", "9")];
+    told.answers(204, &fields).succeeds();
     // A PATCH makes nothing.
     let fields = [("location", "b"), ("upload-offset", "9")];
     Scenario::created(9).answers(200, &fields).succeeds();

@@ -48,7 +48,7 @@ fn an_upload_that_is_gone_is_made_anew() {
         .asks("POST", ENDPOINT)
         .answers(201, &[("location", "b")])
         .appends(0..9);
-    let nowhere = Scenario::at_url(9).finds(4).loses();
+    let nowhere = Scenario::at_url(9).finds(4).sent(1).loses();
     let (_, nowhere) = nowhere.cancel(tus_proto::Cancel::Keep).ends();
     let checkpoint = nowhere.checkpoint();
     assert_eq!(

@@ -1071,3 +1071,40 @@ fn a_stream_of_known_length_is_not_cut_into_parts() {
     let made = tus_proto::Parallel::join(ENDPOINT, &[5, 5], &config);
     assert!(matches!(made, Err(tus_proto::Misuse::Uncuttable(_))));
 }
+
+// The rest of an earlier run's last request told a length that this run's source does not have.
+#[test]
+fn a_source_that_has_more_than_the_server_was_told_since_is_another() {
+    let kept = stream().available(8, false).confirms(8).checkpoint();
+    let resumed = || {
+        let told = Scenario::resume_stream_with(&kept, eights).finds_deferred(8);
+        told.available(16, false).appends(8..16).answers(409, &[])
+    };
+    for offset in [10, 12] {
+        let error = resumed().finds_of(offset, 12).error();
+        assert!(matches!(error, Error::SourceChanged { .. }), "{error:?}");
+        let upload = Upload::append(URL, None, &config(eights)).unwrap();
+        let told = Scenario::new(upload).finds_deferred(8);
+        let told = told.available(16, false).answers(409, &[]);
+        let error = told.finds_of(offset, 12).error();
+        let conflict = Conflict::Length {
+            server: 12,
+            source_length: 16,
+        };
+        assert!(
+            matches!(&error, Error::Conflict { conflict: told, .. } if *told == conflict),
+            "{error:?}"
+        );
+    }
+    resumed().finds_of(10, 16).waits().reads(10, 17);
+}
+
+// What others told at that URL is as little known as what an earlier run did.
+#[test]
+fn a_400_to_a_length_that_others_may_have_told_is_a_failed_attempt() {
+    let upload = Upload::append(URL, None, &config(eights)).unwrap();
+    let told = Scenario::new(upload).finds(8).available(13, true);
+    let told = told.appends(8..13).with("upload-length", "13");
+    let told = told.answers(400, &[]).waits().finds(8).appends(8..13);
+    told.without("upload-length").confirms(13).succeeds();
+}
