@@ -249,12 +249,12 @@ impl<K, T: Stack> Call<'_, K, T> {
     /// Brings to the configuration what the server offers, where that is known, or can change what is
     /// sent. If it cannot be had, the call goes on without it.
     async fn discover(&mut self, op: Op, length: Option<u64>) -> Result<(), Error> {
-        let url = self.target.url().to_owned();
-        let known = self.config.server.is_some() || self.client.recall(&url, &mut self.config);
+        let known =
+            self.config.server.is_some() || self.client.recall(&self.target, &mut self.config);
         if known || !Discover::pays(&self.config, op, length) {
             return Ok(());
         }
-        let machine = Discover::before_upload(&url, &self.config)?;
+        let machine = Discover::before_upload(self.target.url(), &self.config)?;
         let said = self.ask(machine).await;
         if let Err(error) = &said {
             tracing::debug!(%error, "what the server offers is not known");
