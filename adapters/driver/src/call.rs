@@ -420,7 +420,9 @@ impl<S, T: Stack> Call<'_, Uploading<S>, T> {
 
     /// Only once it is known that it can begin, for what cannot must not end what was there.
     async fn forget(&mut self) -> Result<(), Error> {
-        if self.kind.fresh {
+        let canceller = self.options.canceller.as_ref();
+        let begins = canceller.and_then(Canceller::cancelled).is_none();
+        if self.kind.fresh && begins {
             self.at_entry(Entry::forget).await?;
         }
         Ok(())
