@@ -297,7 +297,7 @@ impl<S, T> Call<'_, Uploading<S>, T> {
 
     /// Keeps the upload's checkpoint in this store, and goes on from the one that is there, if the
     /// file is still the same; if it is not, the upload ends with
-    /// [`SourceChanged`](tus_proto::Error::SourceChanged) before any request.
+    /// [`SourceChanged`](tus_proto::Error::SourceChanged) before any request but OPTIONS.
     ///
     /// The source must have a name: [`FileSource::open`](crate::FileSource::open).
     pub fn resume_from(mut self, store: Store) -> Self {
