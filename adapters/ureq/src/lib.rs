@@ -58,7 +58,9 @@
 //! would end every long request) those of [`Timeouts`](tus_proto::Timeouts) hold: for the name and
 //! the connection each `connect`, for each write `stall`, for the answer's head `answer` or
 //! `answer_to_body`. A connector of one's own that ignores ureq's limits is not bounded by them.
-//! Middleware may add fields; it must not follow redirects, which is seen and refused.
+//! Middleware may add fields, or answer by itself. It must not follow redirects: that is refused where
+//! it asks for another URL with the request that it was given, and may go unseen where it makes requests
+//! of its own.
 //!
 //! # What ureq cannot do
 //!

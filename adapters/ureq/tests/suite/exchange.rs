@@ -149,6 +149,21 @@ fn an_answer_from_elsewhere_is_refused() {
 }
 
 #[test]
+fn an_answer_that_a_middleware_makes_is_an_answer() {
+    let own = |_: Request<ureq::SendBody>, _: ureq::middleware::MiddlewareNext| {
+        let answer = http::Response::builder().status(403);
+        Ok(answer.body(ureq::Body::builder().data("words")).unwrap())
+    };
+    let agent: ureq::Agent = ureq::Agent::config_builder().middleware(own).build().into();
+    let (request, terms) = creation("http://h.test/files/", 5);
+    let answer = Client::from(agent)
+        .exchange(request, &terms, &mut empty(), &Control::detached())
+        .unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.body(), "words");
+}
+
+#[test]
 fn one_client_serves_many_threads() {
     let loopback = Loopback::start(Server::new(Options::default()));
     let client = Arc::new(Client::new());
