@@ -62,6 +62,13 @@
 //! it asks for another URL with the request that it was given, and may go unseen where it makes requests
 //! of its own.
 //!
+//! # Which TLS
+//!
+//! The feature `rustls`, which is on by default, is ureq's. With `native-tls` alone a client from
+//! [`Client::new`] speaks the system's own. Settings of one's own, and an agent, must name the provider
+//! themselves (`TlsConfig::builder().provider(TlsProvider::NativeTls)`): ureq takes rustls otherwise, and
+//! panics at the first https URL if it is not there, which is reported as a lost connection.
+//!
 //! # What ureq cannot do
 //!
 //! - It does not read before it has written the whole body. A server that refuses in mid-body and
@@ -120,14 +127,19 @@ impl Client {
     /// names.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_config(
-            Agent::config_builder()
-                .user_agent(concat!("tus-ureq/", env!("CARGO_PKG_VERSION")))
-                .build(),
-        )
+        let config =
+            Agent::config_builder().user_agent(concat!("tus-ureq/", env!("CARGO_PKG_VERSION")));
+        // ureq's default is rustls, whether it is there or not.
+        #[cfg(all(feature = "native-tls", not(feature = "rustls")))]
+        let config = {
+            use ureq::tls::{TlsConfig, TlsProvider::NativeTls};
+            config.tls_config(TlsConfig::builder().provider(NativeTls).build())
+        };
+        Self::with_config(config.build())
     }
 
-    /// A client with these settings of ureq's.
+    /// A client with these settings of ureq's. With `native-tls` alone [they must say
+    /// so](crate#which-tls).
     #[must_use]
     pub fn with_config(config: ureq::config::Config) -> Self {
         Self::of(Agents::Own {

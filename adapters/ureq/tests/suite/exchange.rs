@@ -54,7 +54,7 @@ fn the_longest_limits_are_no_trouble() {
         .unwrap();
 }
 
-#[cfg(feature = "rustls")]
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
 fn tls_to_a_peer_without_it_is_hopeless() {
     let peer = Scripted::start([vec![
