@@ -43,7 +43,8 @@ pub(crate) async fn exchange(
             let timeout = connecting.as_mut().poll(cx);
             return timeout.map(|()| Err(not_sent("no connection in time")));
         }
-        polled.map_err(|error| failure(&error, connected))
+        // Where one that was found closed is to be replaced, it is still the one that is known.
+        polled.map_err(|error| failure(&error, connected && !error.is_connect()))
     })
     .await;
     let answer = match answer {
