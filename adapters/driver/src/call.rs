@@ -249,12 +249,12 @@ impl<K, T: Stack> Call<'_, K, T> {
     /// Brings to the configuration what the server offers, where that is known, or can change what is
     /// sent. If it cannot be had, the call goes on without it.
     async fn discover(&mut self, op: Op, length: Option<u64>) -> Result<(), Error> {
-        let url = self.target.url().to_owned();
-        let known = self.config.server.is_some() || self.client.recall(&url, &mut self.config);
+        let known =
+            self.config.server.is_some() || self.client.recall(&self.target, &mut self.config);
         if known || !Discover::pays(&self.config, op, length) {
             return Ok(());
         }
-        let machine = Discover::before_upload(&url, &self.config)?;
+        let machine = Discover::before_upload(self.target.url(), &self.config)?;
         let said = self.ask(machine).await;
         if let Err(error) = &said {
             tracing::debug!(%error, "what the server offers is not known");
@@ -297,7 +297,7 @@ impl<S, T> Call<'_, Uploading<S>, T> {
 
     /// Keeps the upload's checkpoint in this store, and goes on from the one that is there, if the
     /// file is still the same; if it is not, the upload ends with
-    /// [`SourceChanged`](tus_proto::Error::SourceChanged) before any request.
+    /// [`SourceChanged`](tus_proto::Error::SourceChanged) before any request but OPTIONS.
     ///
     /// The source must have a name: [`FileSource::open`](crate::FileSource::open).
     pub fn resume_from(mut self, store: Store) -> Self {
@@ -420,7 +420,9 @@ impl<S, T: Stack> Call<'_, Uploading<S>, T> {
 
     /// Only once it is known that it can begin, for what cannot must not end what was there.
     async fn forget(&mut self) -> Result<(), Error> {
-        if self.kind.fresh {
+        let canceller = self.options.canceller.as_ref();
+        let begins = canceller.and_then(Canceller::cancelled).is_none();
+        if self.kind.fresh && begins {
             self.at_entry(Entry::forget).await?;
         }
         Ok(())

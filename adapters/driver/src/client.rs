@@ -122,14 +122,19 @@ impl<T: Clone> ClientOver<T> {
         DiscoverCall::of(self.clone(), endpoint)
     }
 
-    /// Brings to the configuration what is remembered of the endpoint that is at this URL, or that it
+    /// Brings to the configuration what is remembered of this endpoint, or of the one that this upload
     /// lies under; whether there is anything.
-    pub(crate) fn recall(&self, url: &str, config: &mut Config) -> bool {
+    pub(crate) fn recall(&self, target: &Target, config: &mut Config) -> bool {
         let now = Instant::now();
+        let is_of = |endpoint: &str| match target {
+            // Below one there may be another, and another server behind it.
+            Target::Endpoint(url) => url == endpoint,
+            Target::Upload(url) => lies_under(url, endpoint),
+        };
         let servers = self.servers();
         let known = servers
             .iter()
-            .filter(|(endpoint, known)| now < known.until && lies_under(url, endpoint))
+            .filter(|(endpoint, known)| now < known.until && is_of(endpoint))
             .max_by_key(|(endpoint, _)| endpoint.len());
         if let Some((_, known)) = known {
             config.server.clone_from(&known.server);

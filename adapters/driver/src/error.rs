@@ -13,7 +13,7 @@ pub enum Error {
     /// changed, the caller cancelled.
     #[error(transparent)]
     Upload(#[from] tus_proto::Error),
-    /// What was asked for cannot be done; no request was made.
+    /// What was asked for cannot be done; no request but OPTIONS was made.
     #[error(transparent)]
     Misuse(#[from] tus_proto::Misuse),
     /// A header that cannot be sent; no request was made.

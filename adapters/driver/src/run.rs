@@ -186,12 +186,28 @@ struct Out {
     length: u64,
     /// What the machine was told of the transport's count.
     told: Option<u64>,
+    /// When it was begun, or last took a byte.
+    heard: Instant,
+    /// How long it may be silent while body remains.
+    stall: Duration,
+    /// How long it may be silent after that.
+    answer: Duration,
 }
 
 impl Out {
     /// Whether the count may yet change.
     fn counting(&self) -> bool {
         self.told.unwrap_or(0) < self.length
+    }
+
+    /// Whether the machine may find that it takes too long. It may allow more than this, never less.
+    fn is_late(&self) -> bool {
+        let limit = if self.counting() {
+            self.stall
+        } else {
+            self.answer
+        };
+        self.heard.elapsed() >= limit
     }
 }
 
@@ -322,6 +338,9 @@ impl<W: Workers> Driver<'_, '_, W> {
             exchange: Arc::clone(&exchange),
             length: request.body().end.saturating_sub(request.body().start),
             told: None,
+            heard: Instant::now(),
+            stall: terms.stall,
+            answer: terms.answer,
         };
         let job = Box::new(Job {
             request,
@@ -415,11 +434,13 @@ impl<W: Workers> Driver<'_, '_, W> {
     }
 
     /// What is answered, but for words that are still to come, is answered: it must not be lost to a
-    /// deadline.
+    /// deadline of its own.
     fn take_heads<M: Machine>(&mut self, machine: &mut M) {
         // One by one: should the callback panic, the rest is still there to be stopped.
         let answered = |(at, out): (usize, &Out)| Some((at, out.exchange.head()?));
-        while let Some((at, response)) = self.out.iter().enumerate().find_map(answered) {
+        let late = |(_, out): &(usize, &Out)| out.is_late();
+        while let Some((at, response)) = self.out.iter().enumerate().filter(late).find_map(answered)
+        {
             let mut out = self.out.swap_remove(at);
             tracing::debug!(
                 status = response.status().as_u16(),
@@ -499,6 +520,9 @@ impl<W: Workers> Driver<'_, '_, W> {
         // That it reports at all is said before how much.
         if out.told.is_none() && count > Some(0) {
             machine.handle(self.now(), Input::Sent(out.id, 0));
+        }
+        if out.counting() && count > Some(0) {
+            out.heard = Instant::now();
         }
         out.told = count;
         if let Some(count) = count {

@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{Extensions, Request, Response, StatusCode};
@@ -34,8 +36,16 @@ pub(crate) async fn exchange(
     let mut connecting = pin!(stack.sleep(terms.connect));
     // The first to be dropped: hyper, once it is let go of, would end the connection in all politeness.
     let mut held = Held::new(connection.clone());
-    // That an answer came before the end of the body is a reason too.
-    control.on_stop(move || break_off(&connection));
+    // That an answer came before the end of the body is a reason too. That none came is not.
+    let failed = Arc::new(AtomicBool::new(false));
+    control.on_stop({
+        let failed = Arc::clone(&failed);
+        move || {
+            if !failed.load(Ordering::SeqCst) {
+                break_off(&connection);
+            }
+        }
+    });
     let answer = poll_fn(|cx| {
         let polled = asked.as_mut().poll(cx);
         let connected = held.look();
@@ -43,13 +53,15 @@ pub(crate) async fn exchange(
             let timeout = connecting.as_mut().poll(cx);
             return timeout.map(|()| Err(not_sent("no connection in time")));
         }
-        polled.map_err(|error| failure(&error, connected))
+        // Where one that was found closed is to be replaced, it is still the one that is known.
+        polled.map_err(|error| failure(&error, connected && !error.is_connect()))
     })
     .await;
     let answer = match answer {
         Ok(answer) => read_answer(answer, terms, control, stack).await,
         Err(failure) => {
-            // The pool knows itself what is of no more use.
+            // The pool knows itself what is of no more use. Over HTTP/2 it may be the stream alone.
+            failed.store(true, Ordering::SeqCst);
             held.well = true;
             return Err(failure);
         }

@@ -61,16 +61,19 @@
 //!
 //! `Client::from` takes a [`reqwest::Client`] as it is, with its pool, its middleware and its headers:
 //!
-//! - It must not follow redirects: `.redirect(reqwest::redirect::Policy::none())`. An answer that comes
-//!   from another URL than was asked ends the upload. No body of a file is ever sent twice, but an empty
-//!   one is, and headers of the client's own go along to wherever it is led.
+//! - It must not follow redirects: build it with `.redirect(reqwest::redirect::Policy::none())`. By
+//!   default it follows them before that can be seen here, and takes headers along to wherever it is led,
+//!   also those of [`header`](tus_driver::Call::header), and `Upload-Metadata`. It keeps from another
+//!   origin only `Authorization`, `Cookie`, `Cookie2`, `Proxy-Authorization` and `WWW-Authenticate`. An
+//!   answer that comes from another URL than was asked ends the upload. No body of a file is ever sent
+//!   twice, but an empty one is.
 //! - Its `timeout` does not apply. Its `read_timeout` does, from the beginning of a request until the
 //!   head of its answer, however fast its body goes out: do without it.
 //! - Its `tcp_user_timeout`, 30 seconds unless it is set, ends the connection to a server that takes no
 //!   byte for so long.
 //! - Headers of its own go to every server, also to one on another origin that an upload was created
-//!   on; those of [`header`](tus_driver::Call::header) do not. That holds of `default_headers` in
-//!   [`Client::with_builder`] too.
+//!   on; those of [`header`](tus_driver::Call::header) do not, as long as it follows no redirects. That
+//!   holds of `default_headers` in [`Client::with_builder`] too.
 //! - Where it decodes, the words of an answer are decoded, and nothing else.
 //! - A new connection cannot be had from it when a server says that it is the wrong one (421), nor when
 //!   one over HTTP/2 has died in silence: that is asked on again until the system ends it, on Linux after

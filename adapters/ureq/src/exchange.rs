@@ -36,7 +36,9 @@ pub(crate) fn exchange(
         agent.run(on_terms(agent, request, terms))
     };
     let answer = answer.map_err(|error| failure(&error, body.taken() > 0))?;
-    if *answer.get_uri() != url {
+    // One that a middleware made has no history. `get_uri` would panic there.
+    let asked = answer.get_redirect_history().and_then(<[_]>::last);
+    if asked.is_some_and(|asked| *asked != url) {
         return Err(Failure::new(
             FailureKind::Hopeless,
             "something in the HTTP client follows redirects: turn that off",
@@ -58,6 +60,7 @@ fn on_terms<B: AsSendBody>(agent: &Agent, request: Request<B>, terms: &Terms) ->
     let settings = agent
         .configure_request(request)
         .max_redirects(0)
+        .save_redirect_history(true)
         .http_status_as_error(false)
         .accept_encoding(AutoHeaderValue::None)
         .timeout_global(None)

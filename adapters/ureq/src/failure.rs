@@ -82,9 +82,10 @@ fn is_unresolved(error: &std::io::Error) -> bool {
             .starts_with("failed to lookup address information")
 }
 
-/// Whether it is the proxy's last word: its answer was a 4xx.
+/// Whether it is the proxy's last word: its answer was a 4xx, of which a few mean a later time.
 fn refuses(why: &str) -> bool {
     why.split(|c: char| !c.is_ascii_digit())
+        .filter(|word| !["408", "425", "429"].contains(word))
         .any(|word| word.len() == 3 && word.starts_with('4'))
 }
 
@@ -175,6 +176,9 @@ mod tests {
                 "proxy server responded 403/Forbidden",
                 FailureKind::Hopeless,
             ),
+            ("proxy server responded 408/408", FailureKind::NotSent),
+            ("proxy server responded 425/425", FailureKind::NotSent),
+            ("proxy server responded 429/429", FailureKind::NotSent),
             ("proxy server responded 503/503", FailureKind::NotSent),
             ("connection to port 4080 failed", FailureKind::NotSent),
         ] {

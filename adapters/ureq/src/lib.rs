@@ -58,7 +58,16 @@
 //! would end every long request) those of [`Timeouts`](tus_proto::Timeouts) hold: for the name and
 //! the connection each `connect`, for each write `stall`, for the answer's head `answer` or
 //! `answer_to_body`. A connector of one's own that ignores ureq's limits is not bounded by them.
-//! Middleware may add fields; it must not follow redirects, which is seen and refused.
+//! Middleware may add fields, or answer by itself. It must not follow redirects: that is refused where
+//! it asks for another URL with the request that it was given, and may go unseen where it makes requests
+//! of its own.
+//!
+//! # Which TLS
+//!
+//! The feature `rustls`, which is on by default, is ureq's. With `native-tls` alone a client from
+//! [`Client::new`] speaks the system's own. Settings of one's own, and an agent, must name the provider
+//! themselves (`TlsConfig::builder().provider(TlsProvider::NativeTls)`): ureq takes rustls otherwise, and
+//! panics at the first https URL if it is not there, which is reported as a lost connection.
 //!
 //! # What ureq cannot do
 //!
@@ -118,14 +127,19 @@ impl Client {
     /// names. Without the feature `socks-proxy` ureq goes around a SOCKS proxy, and only logs that.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_config(
-            Agent::config_builder()
-                .user_agent(concat!("tus-ureq/", env!("CARGO_PKG_VERSION")))
-                .build(),
-        )
+        let config =
+            Agent::config_builder().user_agent(concat!("tus-ureq/", env!("CARGO_PKG_VERSION")));
+        // ureq's default is rustls, whether it is there or not.
+        #[cfg(all(feature = "native-tls", not(feature = "rustls")))]
+        let config = {
+            use ureq::tls::{TlsConfig, TlsProvider::NativeTls};
+            config.tls_config(TlsConfig::builder().provider(NativeTls).build())
+        };
+        Self::with_config(config.build())
     }
 
-    /// A client with these settings of ureq's.
+    /// A client with these settings of ureq's. With `native-tls` alone [they must say
+    /// so](crate#which-tls).
     #[must_use]
     pub fn with_config(config: ureq::config::Config) -> Self {
         Self::of(Agents::Own {

@@ -6,23 +6,29 @@ use tus_ureq::Client;
 use tus_ureq::ureq::Agent;
 use tus_ureq::ureq::config::Config;
 
-#[cfg(feature = "rustls")]
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 const CARRIERS: &[Carrier] = &[Carrier::Http1, Carrier::Http1Tls];
-#[cfg(not(feature = "rustls"))]
+#[cfg(not(any(feature = "rustls", feature = "native-tls")))]
 const CARRIERS: &[Carrier] = &[Carrier::Http1];
 
 fn config(setup: &Setup) -> Config {
     let config = Agent::config_builder();
-    #[cfg(feature = "rustls")]
-    if let Some(authority) = &setup.authority {
-        use tus_ureq::ureq::tls::{Certificate, RootCerts, TlsConfig};
+    #[cfg(any(feature = "rustls", feature = "native-tls"))]
+    let config = {
+        use tus_ureq::ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
-        let certificate = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::from(vec![certificate]))
-            .build();
-        return config.tls_config(tls).build();
-    }
+        let mut tls = TlsConfig::builder();
+        if cfg!(not(feature = "rustls")) {
+            tls = tls.provider(TlsProvider::NativeTls);
+        }
+        if let Some(authority) = &setup.authority {
+            let certificate = Certificate::from_pem(authority.pem().as_bytes()).unwrap();
+            tls = tls.root_certs(RootCerts::from(vec![certificate]));
+        }
+        config.tls_config(tls.build())
+    };
+    #[cfg(not(any(feature = "rustls", feature = "native-tls")))]
+    let _ = setup;
     config.build()
 }
 

@@ -44,6 +44,18 @@ fn clones_know_what_one_of_them_was_told() {
     assert_eq!(line.methods(), "OPTIONS POST DELETE");
 }
 
+// Another server may be behind it.
+#[test]
+fn an_endpoint_below_another_is_asked_itself() {
+    let line = Line::good();
+    let client = line.client();
+    client.discover(ENDPOINT).send().unwrap();
+    let below = client.upload(format!("{ENDPOINT}below/")).config(hasty);
+    below.send("hello").unwrap_err();
+    let methods = line.methods();
+    assert!(methods.starts_with("OPTIONS OPTIONS"), "{methods}");
+}
+
 #[test]
 fn a_server_that_does_not_say_is_asked_once() {
     let line = Line::to(

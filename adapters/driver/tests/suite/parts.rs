@@ -1,12 +1,13 @@
 //! Uploads in parts.
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use tus_driver::{Canceller, Error, FileSource, ReaderSource, Store, UploadCall};
-use tus_proto::{Cancel, Config, Event, Misuse};
+use tus_proto::{Cancel, Config, Event, Failure, FailureKind, Misuse};
 use tus_testkit::{Options, Upload};
 
 use crate::line::{ENDPOINT, Line, bytes, cut, hasty, lost, trouble};
@@ -61,6 +62,51 @@ fn parts_survive_cuts() {
         .send(bytes(200_000))
         .unwrap();
     assert!(joined(&line, &done.url) == bytes(200_000));
+}
+
+#[test]
+fn an_answer_is_read_to_its_end_whatever_another_part_waits_for() {
+    let (tell_head, head) = channel();
+    let (tell_again, again) = channel();
+    let (slow, failing) = (Mutex::new(Some((tell_head, again))), Mutex::new(Some(head)));
+    let meet = Arc::new((slow, failing, tell_again));
+    // The first part's answer takes its time after the head; meanwhile the second part fails, and waits
+    // until it tries again.
+    let troubles = (0..6).map(|_| {
+        let meet = Arc::clone(&meet);
+        trouble(move |line, request, body, control| {
+            let (slow, failing, tell_again) = &*meet;
+            let (first, empty) = (request.body().start == 0, request.body().is_empty());
+            if !empty && !first {
+                match failing.lock().unwrap().take() {
+                    Some(head) => {
+                        head.recv().unwrap();
+                        return Err(Failure::new(FailureKind::NotSent, "not yet"));
+                    }
+                    None => tell_again.send(()).unwrap(),
+                }
+            }
+            let answer = line.serve(request, &mut control.counted(body), u64::MAX)?;
+            if empty || !first {
+                return Ok(answer);
+            }
+            let head = answer.map(|_| ());
+            control.answered(&head);
+            let (tell_head, again) = slow.lock().unwrap().take().unwrap();
+            tell_head.send(()).unwrap();
+            again.recv().unwrap();
+            Ok(head.map(|()| "words".into()))
+        })
+    });
+    let mut words = Vec::new();
+    Line::with(troubles)
+        .upload()
+        .config(|config| config.parts.least = 1)
+        .parallel(2)
+        .on_response(|response, _| words.extend_from_slice(response.body()))
+        .send(bytes(20_000))
+        .unwrap();
+    assert_eq!(words, b"words");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tus_driver::{Client, Error, FileSource, Store, StoreError};
-use tus_proto::{Event, Failure, FailureKind};
+use tus_driver::{Canceller, Client, Error, FileSource, Store, StoreError};
+use tus_proto::{Algorithm, Cancel, Event, Failure, FailureKind};
 use tus_testkit::{Options, Quirk};
 
 use crate::line::{ENDPOINT, Line, bytes, good, trouble};
@@ -282,4 +282,34 @@ fn what_cannot_begin_anew_ends_nothing() {
         .unwrap_err();
     assert!(matches!(misuse, Error::Misuse(_)), "{misuse}");
     assert!(place.has_checkpoint());
+}
+
+#[test]
+fn what_was_cancelled_before_it_could_begin_anew_ends_nothing() {
+    let place = Place::new();
+    send(&broken(Options::default()), &place).unwrap_err();
+    let canceller = Canceller::new();
+    let other = canceller.clone();
+    // While it asks what the server offers; then before it asks anything.
+    let line = Line::with([trouble(move |line, request, body, _| {
+        let answer = line.serve(request, body, u64::MAX);
+        other.cancel(Cancel::Keep);
+        answer
+    })]);
+    for _ in 0..2 {
+        let error = line
+            .upload()
+            .config(|config| config.checksums = vec![Algorithm::SHA1])
+            .canceller(canceller.clone())
+            .resume_from(place.store())
+            .fresh()
+            .send(place.source())
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::Upload(tus_proto::Error::Cancelled { .. })),
+            "{error}"
+        );
+        assert_eq!(line.methods(), "OPTIONS");
+        assert!(place.has_checkpoint());
+    }
 }

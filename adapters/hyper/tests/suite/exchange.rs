@@ -1,15 +1,23 @@
 //! One exchange: what is on the wire, and what is made of the answer.
 
+use std::future::{Ready, ready};
+use std::io;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncWriteExt;
+use http::Uri;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+use tower_service::Service;
 use tus_driver::{AsyncTransport, Trial};
+use tus_hyper::hyper::rt::ReadBufCursor;
 use tus_hyper::hyper_util::client::legacy;
-use tus_hyper::hyper_util::rt::TokioExecutor;
-use tus_hyper::{Client, Connector};
+use tus_hyper::hyper_util::client::legacy::connect::{Connected, Connection};
+use tus_hyper::hyper_util::rt::{TokioExecutor, TokioIo};
+use tus_hyper::{Client, Connector, hyper};
 use tus_proto::{Algorithm, FailureKind, MAX_ANSWER_BODY};
 use tus_testkit::{Loopback, Options, Proxy, ProxyPlan, Scripted, Server, Step};
 
@@ -365,6 +373,85 @@ async fn a_connection_that_was_closed_meanwhile_costs_nothing() {
                 .unwrap();
         }
     }
+}
+
+/// A connector to one peer, which serves it once.
+#[derive(Clone)]
+struct Once(Arc<Mutex<Option<Pipe>>>);
+
+struct Pipe(TokioIo<DuplexStream>);
+
+impl Service<Uri> for Once {
+    type Response = Pipe;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Pipe>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let pipe = self.0.lock().unwrap().take();
+        ready(pipe.ok_or(io::ErrorKind::ConnectionRefused.into()))
+    }
+}
+
+impl Connection for Pipe {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl hyper::rt::Read for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl hyper::rt::Write for Pipe {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn what_neither_an_old_connection_nor_a_new_one_took_is_not_sent() {
+    let (ours, mut theirs) = tokio::io::duplex(64 << 10);
+    let pipe = Pipe(TokioIo::new(ours));
+    let client = Client::with_connector(Once(Arc::new(Mutex::new(Some(pipe)))));
+    let url = "http://h.test/files/1";
+    let serving = async {
+        read_head(&mut theirs).await;
+        let kept = b"HTTP/1.1 204 No Content\r\n\r\n";
+        theirs.write_all(kept).await.unwrap();
+    };
+    let asking = exchange(&client, probe(url), Bytes::new());
+    tokio::join!(asking, serving).0.unwrap();
+    // Everything runs on this thread: in between the connection goes back to the pool.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    // That it is closed is not seen before the next request is on its way to it.
+    drop(theirs);
+    let failure = exchange(&client, probe(url), Bytes::new()).await;
+    let failure = failure.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotSent, "{failure}");
 }
 
 #[test]

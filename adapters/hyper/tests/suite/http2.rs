@@ -201,6 +201,25 @@ async fn a_refused_stream_was_not_sent() {
     }
 }
 
+#[tokio::test]
+async fn a_refused_stream_leaves_its_connection_of_use() {
+    let (listener, url) = listen("/files/1").await;
+    let client = client();
+    let asking = {
+        let (client, asked) = (client.clone(), append(&url, MUCH as u64));
+        tokio::spawn(async move { exchange(&client, asked, vec![0; MUCH]).await })
+    };
+    let mut served = Served::accept(&listener).await;
+    // In mid-body: its window is full.
+    let (_request, mut respond) = served.next().await;
+    respond.send_reset(Reason::REFUSED_STREAM);
+    let failure = within(asking).await.unwrap().unwrap_err();
+    assert_eq!(failure.kind, FailureKind::NotSent, "{failure}");
+    let later = tokio::spawn(async move { exchange(&client, probe(&url), Bytes::new()).await });
+    answer(served.next().await.1, 200);
+    later.await.unwrap().unwrap();
+}
+
 /// Reads frames until one of this type has come.
 async fn read_frame(stream: &mut TcpStream, wanted: u8) {
     loop {

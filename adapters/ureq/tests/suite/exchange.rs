@@ -54,7 +54,7 @@ fn the_longest_limits_are_no_trouble() {
         .unwrap();
 }
 
-#[cfg(feature = "rustls")]
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 #[test]
 fn tls_to_a_peer_without_it_is_hopeless() {
     let peer = Scripted::start([vec![
@@ -146,6 +146,21 @@ fn an_answer_from_elsewhere_is_refused() {
         .exchange(request, &terms, &mut empty(), &Control::detached())
         .unwrap_err();
     assert_eq!(failure.kind, FailureKind::Hopeless);
+}
+
+#[test]
+fn an_answer_that_a_middleware_makes_is_an_answer() {
+    let own = |_: Request<ureq::SendBody>, _: ureq::middleware::MiddlewareNext| {
+        let answer = http::Response::builder().status(403);
+        Ok(answer.body(ureq::Body::builder().data("words")).unwrap())
+    };
+    let agent: ureq::Agent = ureq::Agent::config_builder().middleware(own).build().into();
+    let (request, terms) = creation("http://h.test/files/", 5);
+    let answer = Client::from(agent)
+        .exchange(request, &terms, &mut empty(), &Control::detached())
+        .unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.body(), "words");
 }
 
 #[test]
