@@ -442,6 +442,8 @@ mod tests {
         let error = MetadataError::TooLong { key: key("xy") };
         assert_eq!(metadata.insert("xy", ""), Err(error));
         metadata.insert("x", "").expect("fits exactly");
+        let error = MetadataError::TooLong { key: key("y") };
+        assert_eq!(metadata.insert("y", ""), Err(error));
         let len = metadata.encode().map(|header| header.len());
         assert_eq!(len, Some(Metadata::MAX_ENCODED_LEN));
         assert_eq!(metadata.len(), 2);

@@ -49,7 +49,8 @@ pub(crate) fn create(endpoint: &Uri, creation: &Creation<'_>) -> Request<Body> {
         None => (name::UPLOAD_DEFER_LENGTH, HeaderValue::from_static("1")),
     };
     let fields = [
-        (CONTENT_LENGTH, integer::header_value(body.end - body.start)),
+        // It begins with the first byte.
+        (CONTENT_LENGTH, integer::header_value(body.end)),
         length,
     ];
     let with_bytes = !body.is_empty();

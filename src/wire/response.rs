@@ -206,6 +206,44 @@ mod tests {
         fields.collect()
     }
 
+    fn answer(status: u16, fields: &[(&'static str, &'static str)]) -> Response<Bytes> {
+        let mut answer = Response::new(Bytes::from_static(b"no"));
+        *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+        *answer.headers_mut() = headers(fields);
+        answer
+    }
+
+    #[test]
+    fn a_refusal_says_what_its_fields_add() {
+        let table = [
+            (412, ("tus-version", "0.2.2"), "no; it speaks tus 0.2.2"),
+            (412, ("tus-version", ""), "no"),
+            (413, ("tus-max-size", "5"), "no; its limit is 5 bytes"),
+            (413, ("tus-max-size", "much"), "no"),
+            (
+                302,
+                ("location", "/b"),
+                "no; it redirects to http://a.test/b",
+            ),
+            (302, ("location", "ftp://b.test/"), "no"),
+            (400, ("location", "/b"), "no"),
+        ];
+        let base = Uri::from_static("http://a.test/files/1");
+        for (status, field, words) in table {
+            let answer = answer(status, &[field]);
+            assert_eq!(refusal(&base, &answer), words, "{status} {field:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_that_of_the_whole_where_the_whole_is_above_it() {
+        for (limit, is) in [("8", true), ("9", false), ("10", false)] {
+            let answer = answer(413, &[("tus-max-size", limit)]);
+            assert_eq!(upload_too_large(&answer, Some(9)), is, "{limit}");
+            assert!(!upload_too_large(&answer, None));
+        }
+    }
+
     // PROTOCOL C8, K2; §4, 32.
     #[test]
     fn lists_of_capabilities_are_read_with_spaces_and_without() {
