@@ -62,6 +62,7 @@ pub(crate) enum Joined {
 
 /// The story of the whole.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Joining {
     endpoint: UploadUrl,
     pub(crate) metadata: Metadata,

@@ -502,22 +502,21 @@ impl<S: Story> Lane<S> {
         if self.cancel.is_some_and(|before| how <= before) {
             return;
         }
-        match &mut self.phase {
+        let stands = match &self.phase {
             // That it was cancelled is not told yet.
-            Phase::Over(Some(end))
-                if matches!(
-                    **end,
-                    Err(Error::Cancelled {
-                        terminated: false,
-                        ..
-                    })
-                ) =>
-            {
-                ()
-            }
-            Phase::Over(_) => return,
-            Phase::Saving(_, then) if then.is_final() && how < Cancel::Now => return,
-            _ => (),
+            Phase::Over(Some(end)) => !matches!(
+                **end,
+                Err(Error::Cancelled {
+                    terminated: false,
+                    ..
+                })
+            ),
+            Phase::Over(None) => true,
+            Phase::Saving(_, then) => then.is_final() && how < Cancel::Now,
+            _ => false,
+        };
+        if stands {
+            return;
         }
         self.cancel = Some(how);
         if how == Cancel::Now {

@@ -212,7 +212,7 @@ impl Line {
         self.lane
     }
 
-    /// Whether its PATCHes are sent as POSTs.
+    /// Whether `PATCH` is sent as `POST`.
     pub(crate) fn overrides_methods(&self) -> bool {
         self.method_override
     }

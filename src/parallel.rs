@@ -176,7 +176,11 @@ impl Parallel {
         let Kept::Parts(pieces) = checkpoint.kept else {
             return Err(Misuse::CheckpointKind);
         };
-        Self::new(endpoint, pieces, Some(kept), same, config)
+        let mut all = Self::new(endpoint, pieces, Some(kept), same, config)?;
+        if all.stage == Stage::Send {
+            all.forsake_lost_whole();
+        }
+        Ok(all)
     }
 
     /// `saved`: the checkpoint that the driver has already; `same`: its source is the present one.
@@ -263,7 +267,7 @@ impl Parallel {
         // The whole of an earlier run may be there.
         let orphan = pieces.joining && stage != Stage::End;
         let orphan = orphan.then_some(Output::Event(Event::Orphaned));
-        let mut this = Self {
+        Ok(Self {
             identity: match &saved {
                 Some(saved) => saved.identity.clone(),
                 None => config.identity.clone(),
@@ -290,11 +294,7 @@ impl Parallel {
             cancel: None,
             began: false,
             now: Tick::default(),
-        };
-        if stage == Stage::Send {
-            this.forsake_lost_whole();
-        }
-        Ok(this)
+        })
     }
 
     /// The length of the whole, in bytes.

@@ -168,9 +168,10 @@ fn a_part_that_is_complete_is_not_made_anew_for_its_expiry() {
         let story = Several::join(&[5, 5]).posts(1);
         let story = story.answers(1, 201, &[("location", &url(1)), EXPIRES]);
         let story = story.creates(2).sent(1, 5);
-        let story = match unanswered {
-            true => story.loses(1).finds(1, 5),
-            false => story.confirms(1, 5),
+        let story = if unanswered {
+            story.loses(1).finds(1, 5)
+        } else {
+            story.confirms(1, 5)
         };
         let (_, story) = story.cancel(Cancel::Keep).ends();
         let kept = story.checkpoint();
