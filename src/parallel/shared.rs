@@ -63,6 +63,11 @@ impl Saving {
     pub(super) fn is_kept(&self) -> bool {
         self.kept.is_some() && !self.unsaved
     }
+
+    /// Nobody waits for the save that is out any more, whatever comes of it.
+    pub(super) fn withdraw(&mut self) {
+        self.out = None;
+    }
 }
 
 /// Questions for credentials.

@@ -371,6 +371,7 @@ impl Parallel {
             }
         }
         if how == Cancel::Now {
+            self.saving.withdraw();
             // What was not told yet is not begun.
             self.said
                 .retain(|output| !matches!(output, Output::Begin(..)));

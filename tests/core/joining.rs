@@ -1041,7 +1041,10 @@ fn a_later_cancel_may_only_be_harder() {
     let story = Several::created(&[5, 5]).sent(1, 5).holding_saves();
     let (error, story) = story.cancel(Cancel::Keep).cancel(Cancel::Now).ends();
     assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
-    assert!(story.saved().lanes().is_empty());
+    let told = story.events.len();
+    let story = story.saved_as(failed(FailureKind::Lost));
+    assert!(story.lanes().is_empty());
+    assert_eq!(story.events.len(), told, "there is nothing after the end");
     // An end stands while its checkpoint is saved.
     for how in [Cancel::Terminate, Cancel::Now] {
         let story = Several::created(&[5, 5]).sent(1, 2).sent(2, 5);
