@@ -416,7 +416,9 @@ pub type AuthorizePredicate = dyn Fn(&Response<Bytes>) -> bool + Send + Sync;
 
 /// On which answers fresh credentials are asked for.
 ///
-/// Only refusals are put to the predicate: 400, 401, 403, and redirects that are not followed.
+/// Only refusals are put to the predicate: 400, 401, 403, and redirects that are not followed. A 400 that
+/// another request can mend (one that was broken off, or brought a length that is known, or joined parts
+/// that are not complete) is none.
 #[non_exhaustive]
 #[derive(Clone, Default)]
 pub enum Authorize {

@@ -98,14 +98,15 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
     match (answer.status().as_u16(), asked.op) {
         (200..=299, _) => Success,
         (307 | 308, _) if response::location(headers).is_some() => Follow,
-        (300..=399 | 400 | 401 | 403, _) if authorize.wants(answer) => Verdict::Authorize,
-        (300..=399, _) => Fatal(Some(Hint::Redirect)),
-
         (400, Append) if response::broken_off(answer) => Failed,
         (400, Create) if asked.bytes && response::broken_off(answer) => Failed,
         (400, Append) if asked.length_again => LengthKnown,
         (400 | 404 | 410, Concatenate) if !asked.verified => PartsUnfinished,
         (409, Concatenate) => PartsUnfinished,
+        // What is left of these is a refusal.
+        (300..=399 | 400 | 401 | 403, _) if authorize.wants(answer) => Verdict::Authorize,
+        (300..=399, _) => Fatal(Some(Hint::Redirect)),
+
         (401, _) => Fatal(Some(Hint::Credentials)),
         (403, _) => Fatal(Some(Hint::Permission)),
         (404 | 405 | 410, Create | Concatenate) => Fatal(Some(Hint::Endpoint)),

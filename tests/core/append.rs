@@ -659,6 +659,22 @@ fn a_refusal_is_doubted_only_where_a_rest_can_have_completed_the_upload() {
         .succeeds();
 }
 
+// Found by the simulation: a predicate that knows only the status was asked of what is no refusal, and the
+// request was not mended.
+#[test]
+fn a_400_that_can_be_mended_is_not_put_to_the_predicate() {
+    let asks = |config: &mut Config| {
+        config.authorize = Authorize::When(std::sync::Arc::new(|answer| answer.status() == 400));
+    };
+    let words = "ERR_UPLOAD_INTERRUPTED: upload has been interrupted";
+    Scenario::created_with(9, asks)
+        .answers_with(400, &[], words)
+        .waits()
+        .probes();
+    let told = Scenario::created_with(9, asks).answers_with(400, &[], "no");
+    told.answers_duty(Answer::Credentials(None));
+}
+
 #[test]
 fn one_head_is_enough_for_a_doubt() {
     let doubted = || {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tus_proto::{
-    Cancel, Cause, Checkpoint, Completion, Conflict, Error, Event, FailureKind, Input, Limit,
-    Machine as _, Violation,
+    Answer, Authorize, Cancel, Cause, Checkpoint, Completion, Config, Conflict, Error, Event,
+    FailureKind, Input, Limit, Machine as _, Violation,
 };
 
 use crate::scenario::ENDPOINT;
@@ -128,6 +128,20 @@ fn a_whole_of_another_length_is_not_that_of_the_parts() {
         ("upload-offset", "10"),
     ];
     asked().answers(0, 201, &right).succeeds();
+}
+
+// Nor is the caller asked for credentials: the parts may mend it.
+#[test]
+fn a_400_to_the_joining_is_put_to_the_parts_first() {
+    let asks = |config: &mut Config| {
+        config.authorize = Authorize::When(std::sync::Arc::new(|answer| answer.status() == 400));
+    };
+    let asked = Several::complete_with(&[5, 5], asks).joins(&[1, 2]);
+    let story = verified(asked.answers(0, 400, &[]).waits());
+    let error = story
+        .answers(0, 400, &[])
+        .answers_duty(Answer::Credentials(None));
+    assert!(matches!(error.error(), Error::Rejected { .. }));
 }
 
 // PROTOCOL P3: the server knows better what is complete.
