@@ -345,14 +345,20 @@ impl Transfer {
         confirmed
     }
 
-    /// Whether the server has all there is, and knows it. Of an upload that this run made, and whose
-    /// length it was not told of, nobody but its source can say where it ends.
+    /// Whether the server has all there is, and knows it.
     fn is_whole(&self, offset: u64) -> bool {
-        let is_ours = |resource: &Resource| resource.reach.is_some();
-        let foretold = self.declared.is_none()
-            && self.supply.is_open()
-            && self.resource.as_ref().is_some_and(is_ours);
-        self.length == Some(offset) && self.told == Told::Yes && !foretold
+        self.is_full(offset) && !self.is_foretold()
+    }
+
+    /// Whether the upload takes no more bytes.
+    fn is_full(&self, offset: u64) -> bool {
+        self.length == Some(offset) && self.told == Told::Yes
+    }
+
+    /// Whether the length is only what the server was told by others, or by an earlier run. Where the
+    /// caller does not say how long the source is, nobody but the source knows where it ends.
+    fn is_foretold(&self) -> bool {
+        self.declared.is_none() && self.supply.is_open()
     }
 
     /// The server lost bytes that the source does not have any more.
@@ -436,6 +442,11 @@ impl Story for Transfer {
                 self.know_length(length);
                 if let Some(resource) = &mut self.resource {
                     resource.note_end(length);
+                }
+                // What only this run could have told, it tells.
+                let others = self.resumed || matches!(self.start, Start::Upload(_));
+                if step == Step::Append && others && self.is_whole(self.offset()) {
+                    return self.found_complete(line, step.op());
                 }
                 Phase::Ready(step)
             }

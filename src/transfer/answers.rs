@@ -57,6 +57,17 @@ impl Transfer {
         })
     }
 
+    /// All bytes are there, and it was not the answer to their request that said so.
+    pub(super) fn found_complete(&mut self, line: &Line, op: Op) -> Next {
+        let ending = self.resource.as_ref().map(|resource| &resource.ending);
+        let completion = if ending == Some(&Ending::Acknowledged) {
+            Completion::Acknowledged
+        } else {
+            Completion::Observed
+        };
+        self.complete(line, op, completion)
+    }
+
     pub(super) fn can_begin_anew(&self) -> bool {
         matches!(self.start, Start::Endpoint(_)) && self.recreations > 0 && self.supply.kept() == 0
     }
@@ -278,14 +289,10 @@ impl Transfer {
         if confirmed.gained > 0 && self.told == Told::Said {
             self.told = Told::Yes;
         }
-        if self.is_whole(offset) {
-            let ending = self.resource.as_ref().map(|resource| &resource.ending);
-            let completion = if ending == Some(&Ending::Acknowledged) {
-                Completion::Acknowledged
-            } else {
-                Completion::Observed
-            };
-            return self.complete(line, Op::Probe, completion);
+        let is_refused = |known: &Resource| matches!(known.ending, Ending::Refused(..));
+        let stands = self.resource.as_ref().is_some_and(is_refused);
+        if self.is_full(offset) && (stands || !self.is_foretold()) {
+            return self.found_complete(line, Op::Probe);
         }
         if let Some(error) = owed.end {
             return Phase::failure(*error);

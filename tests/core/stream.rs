@@ -546,12 +546,38 @@ fn what_the_server_wants_is_not_the_whole_until_the_source_has_ended() {
 
 // §4, 21.
 #[test]
-fn an_upload_that_is_complete_needs_no_byte_of_the_source() {
-    let upload = Upload::append(URL, None, &config(|_| ())).unwrap();
+fn an_upload_that_is_complete_needs_no_byte_of_a_source_of_known_length() {
+    let upload = Upload::append(URL, 9, &config(|config| config.stream = true)).unwrap();
     let told = Scenario::new(upload).finds_of(9, 9);
     assert!(!told.log.contains(&"Read".to_owned()), "{:?}", told.log);
     let done = told.succeeds();
     assert_eq!((done.length, done.completion), (9, Completion::Observed));
+}
+
+// I1. Found by the simulation: a source that had grown since an earlier run had told its length was never
+// looked at.
+#[test]
+fn what_the_server_calls_complete_is_so_where_the_source_ends() {
+    let given = || {
+        let upload = Upload::append(URL, None, &config(|_| ())).unwrap();
+        Scenario::new(upload).finds_of(9, 9).reads(9, 10)
+    };
+    let done = given().available(9, true).succeeds();
+    assert_eq!((done.length, done.completion), (9, Completion::Observed));
+    for (upto, end) in [(10, false), (10, true), (8, true)] {
+        let error = given().available(upto, end).error();
+        assert!(matches!(error, Error::Conflict { .. }), "{upto}: {error:?}");
+    }
+    // An earlier run told its length, and did not live to note that.
+    let checkpoint = stream().available(8, false).confirms(8).checkpoint();
+    let resumed = || {
+        let told = Scenario::resume_stream(&checkpoint).finds_of(9, 9);
+        told.reads(9, 10)
+    };
+    let done = resumed().available(9, true).succeeds();
+    assert_eq!((done.length, done.completion), (9, Completion::Observed));
+    let error = resumed().available(10, true).error();
+    assert!(matches!(error, Error::SourceChanged { .. }), "{error:?}");
 }
 
 #[test]
