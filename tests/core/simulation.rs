@@ -2,16 +2,17 @@
 //! and that the simulation finds a machine that breaks one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use tus_proto::{
-    Answer, Checkpoint, Duty, DutyId, Event, Failure, FailureKind, Input, Machine, Op, Output,
-    Tick, Uploaded,
+    Answer, Authorize, Checkpoint, Duty, DutyId, Event, Failure, FailureKind, Input, Machine, Op,
+    Output, Tick, Uploaded, Veto,
 };
-use tus_testkit::simulation::{self, Choices, Failed, Kind, Own, Sort, Subject, Tally, Task};
+use tus_testkit::simulation::{self, Choices, Failed, Kind, Own, Plan, Sort, Subject, Tally, Task};
 
 #[test]
 fn every_rule_holds_whatever_happens() {
@@ -30,6 +31,9 @@ fn every_rule_holds_whatever_happens() {
     for kind in Kind::ALL {
         assert!(all.of(kind.name()) > 0, "{kind:?} was never taken\n{all}");
     }
+    for name in Plan::all_traits() {
+        assert!(all.of(name) > 0, "{name}: never\n{all}");
+    }
     for what in [
         "answer to nobody",
         "buffered request was carried out",
@@ -41,6 +45,9 @@ fn every_rule_holds_whatever_happens() {
         "ends in an error",
         "ends in success",
         "ghost's rest was written",
+        "source is another",
+        "source is longer",
+        "source is shorter",
         "user cancels",
         "user cancels at once",
         "user is asked for credentials",
@@ -104,11 +111,19 @@ enum Wrong {
     Varies,
     /// It panics at a 409.
     Panics,
+    /// It sends no checksums.
+    SendsNoChecksums,
+    /// It tries again what the caller wants to be the last attempt.
+    IgnoresVeto,
+    /// It asks for credentials at every refusal.
+    AlwaysAsks,
+    /// It goes on with whatever source it is given.
+    TakesAnySource,
 }
 
 impl Wrong {
     /// All of them, with the rules that each breaks.
-    const ALL: [(Self, &[&str]); 17] = [
+    const ALL: [(Self, &[&str]); 21] = [
         // Where the part was of the last request, nothing is sent after it.
         (Self::TakesPartForWhole, &["I4", "I1"]),
         (Self::SkipsHead, &["I4"]),
@@ -121,12 +136,16 @@ impl Wrong {
         (Self::DoesNotWait, &["I6"]),
         (Self::TriesForEver, &["I6"]),
         (Self::ForgetsRefusals, &["R8"]),
-        (Self::EndsWithoutLength, &["I1"]),
+        (Self::EndsWithoutLength, &["I1", "R8"]),
         (Self::DoesNotStop, &["I3", "I11"]),
         (Self::KeepsCheckpoint, &["I9"]),
         (Self::TalksOn, &["I2"]),
         (Self::Varies, &["I8"]),
         (Self::Panics, &["I10"]),
+        (Self::SendsNoChecksums, &["option"]),
+        (Self::IgnoresVeto, &["option"]),
+        (Self::AlwaysAsks, &["option"]),
+        (Self::TakesAnySource, &["I1"]),
     ];
 }
 
@@ -288,8 +307,17 @@ impl Machine for Faulty {
 impl Subject for Wrong {
     fn begin(&self, task: &Task) -> Box<dyn Machine<Success = Uploaded>> {
         let mut task = task.clone();
-        if *self == Self::TriesForEver {
-            task.config.retry.attempts = Some(100);
+        let config = &mut task.config;
+        match self {
+            Self::TriesForEver => config.retry.attempts = Some(100),
+            Self::SendsNoChecksums => config.checksums.clear(),
+            Self::IgnoresVeto => config.veto = Veto::default(),
+            Self::AlwaysAsks => config.authorize = Authorize::When(Arc::new(|_| true)),
+            Self::TakesAnySource => {
+                let saved = task.saved.as_ref().and_then(Checkpoint::identity);
+                config.identity = saved.map(str::to_owned).or(config.identity.take());
+            }
+            _ => (),
         }
         Box::new(Faulty {
             inner: task.machine(),

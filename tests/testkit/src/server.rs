@@ -258,20 +258,22 @@ impl Server {
     }
 
     /// Makes an upload behind the client's back, of which the first `offset` bytes are there already,
-    /// unseen: the way to offsets that no test would send its way to. Gives path and query of its URL.
+    /// unseen: the way to offsets that no test would send its way to. Its length may be announced later
+    /// (`None`). Gives path and query of its URL.
     ///
     /// # Panics
     ///
     /// If `offset` is greater than `length`.
-    pub fn place(&mut self, length: u64, offset: u64) -> String {
+    pub fn place(&mut self, length: impl Into<Option<u64>>, offset: u64) -> String {
+        let length = length.into();
         assert!(
-            offset <= length,
-            "offset {offset} is beyond length {length}"
+            length.is_none_or(|length| offset <= length),
+            "offset {offset} is beyond length {length:?}"
         );
         let (id, name) = self.next_name();
         let target = format!("{}{name}", self.options.endpoint);
         let new = New {
-            length: Some(length),
+            length,
             ..New::default()
         };
         self.uploads

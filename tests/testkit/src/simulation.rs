@@ -34,6 +34,7 @@
 
 mod births;
 mod choices;
+mod draw;
 mod exchange;
 mod incident;
 mod judge;
@@ -51,7 +52,7 @@ use tus_proto::{Checkpoint, Config, Machine, Parallel, Upload, Uploaded};
 pub use choices::{Choice, Choices};
 pub use incident::Sort;
 pub use judge::End;
-pub use plan::{Kind, Plan};
+pub use plan::{Kind, Plan, Vetoed};
 pub use tally::Tally;
 use world::World;
 
@@ -91,7 +92,7 @@ impl Task {
         match (kind, saved.clone()) {
             (Kind::Parts, None) => boxed(Parallel::join(url, lengths, config)),
             (Kind::Parts, Some(saved)) => boxed(Parallel::resume(url, saved, total, config)),
-            (Kind::Given, None) => boxed(Upload::append(url, length, config)),
+            (Kind::Given | Kind::GivenStream, None) => boxed(Upload::append(url, length, config)),
             (_, None) => boxed(Upload::create(url, length, config)),
             (_, Some(saved)) => boxed(Upload::resume(url, saved, length, config)),
         }

@@ -11,7 +11,7 @@ use super::Sort;
 use super::incident::{Incident, intercepted, redirect};
 use super::watch::Broken;
 use super::world::{Coming, Made, World, index};
-use crate::{Begun, Quirk, Reach, Reading, Trailers, location};
+use crate::{Begun, Options, Quirk, Reach, Reading, Trailers, location};
 
 /// When a server notices that a connection is dead.
 const NOTICED: Duration = Duration::from_secs(45);
@@ -125,7 +125,8 @@ impl World<'_> {
             .nth(before)
             .or(self.server.moved().last());
         let made = new.map(|upload| upload.target().to_owned());
-        if response.status().is_client_error() {
+        let status = response.status();
+        if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED {
             self.note_refusal(response.status());
         }
         (response, made.filter(|_| creates))
@@ -146,9 +147,20 @@ impl World<'_> {
             Quirk::LengthOnce => status == 400 && late,
             // One of the parts was moved to another host.
             Quirk::RelativeParts => status == 400,
+            Quirk::PostOnly | Quirk::IgnoresOverride => status == 405,
+            Quirk::DeferredNeedsLength => status == 400,
+            Quirk::Authorization(_) => status == 401,
+            Quirk::RefusesConcatenation(refused)
+            | Quirk::RefusesFinal(refused)
+            | Quirk::LosesPart(refused) => status == *refused,
             _ => false,
         });
-        if meant {
+        let server = &self.plan.server;
+        let usual = Options::default();
+        let lacks = server.extensions.len() < usual.extensions.len()
+            || server.checksum_algorithms.len() < usual.checksum_algorithms.len();
+        let lacks = lacks && [400, 405, 411].contains(&status.as_u16());
+        if meant || lacks || server.max_size.is_some() && status == 413 {
             self.statuses.insert(status);
         }
     }

@@ -62,6 +62,17 @@ impl World<'_> {
             format!("without a reason: {error}: {error:?}")
         })?;
         self.tally.count(name(&error));
+        let other = matches!(
+            error,
+            Error::SourceChanged { .. }
+                | Error::Conflict { .. }
+                | Error::Source { .. }
+                | Error::Rejected { .. }
+        );
+        if other && self.former.is_some() {
+            self.settle_source();
+            return Ok(None);
+        }
         // Where something went wrong in this process, somebody tries again.
         let hope = match &error {
             Error::Unfinished { .. } | Error::CompletionUnknown { .. } => false,
@@ -80,6 +91,11 @@ impl World<'_> {
         Ok((!again).then_some(End::Failed(error)))
     }
 
+    /// Whether the source is not what it was at the beginning, or was not once.
+    fn has_changed(&self) -> bool {
+        self.sources.len() > 1
+    }
+
     fn quirk(&self, is: impl Fn(&Quirk) -> bool) -> bool {
         self.server.quirks().iter().any(is)
     }
@@ -96,19 +112,23 @@ impl World<'_> {
         let (age, fruitless) = self.watch.pace();
         match error {
             Error::Rejected { place, status, .. } => {
-                self.statuses.contains(status)
+                // To a server that does not say the length, a stream that has grown goes beyond it.
+                let beyond = self.has_changed() && [400, 413].contains(&status.as_u16());
+                (beyond || self.statuses.contains(status))
                     && self.watch.heard(place.op, *status)
                     && is_final(place.op, *status)
             }
             Error::Protocol { .. } => ever(&[Intercepted, Redirected]),
             Error::Location { .. } => ever(&[Redirected]) || self.leads_astray(),
-            Error::Conflict { .. } => ever(&[Stranger]),
+            Error::Conflict { .. } => ever(&[Stranger]) || self.has_changed(),
+            Error::PartList { .. } => self.plan.config.parts.list_limit < 1_000,
             Error::Gone { .. } | Error::CompletionUnknown { .. } => {
                 let reason = ever(&[Vanished, Intercepted])
                     || self.quirk(|quirk| *quirk == Quirk::MovesCompleted)
                     || self.asked_to_delete
                     || self.plan.server.expires_after.is_some()
-                    || self.lost_a_save && self.plan.config.parts.discard;
+                    || self.lost_a_save && self.plan.config.parts.discard
+                    || self.quirk(|quirk| matches!(quirk, Quirk::LosesPart(_)));
                 reason && self.watch.misses_any()
             }
             Error::Unfinished { status, .. } => {
@@ -118,7 +138,15 @@ impl World<'_> {
                     || [500, 460, 417].contains(&status.as_u16())
                     || drops && [404, 410].contains(&status.as_u16())
             }
-            Error::Exhausted { limit, .. } => match limit {
+            Error::Exhausted {
+                place,
+                limit,
+                cause,
+            } => match limit {
+                Limit::Veto => {
+                    let veto = self.plan.veto.zip(cause.as_deref());
+                    veto.is_some_and(|(veto, cause)| veto.says(place.op, cause))
+                }
                 Limit::Attempts => fruitless > self.attempts,
                 // It begins with the first failure.
                 Limit::NoProgress => retry.no_progress.is_some_and(|limit| age >= limit),
@@ -134,10 +162,12 @@ impl World<'_> {
                 self.longest_wait > most || retry.deadline.is_some()
             }
             Error::Hopeless { .. } => self.here.contains(&Hopeless),
-            Error::Source { .. } => self.here.contains(&SourceFails),
-            Error::SourceChanged { .. } => self.here.contains(&SourceFails) || ever(&[Stranger]),
+            Error::Source { .. } => self.here.contains(&SourceFails) || self.has_changed(),
+            Error::SourceChanged { .. } => {
+                self.here.contains(&SourceFails) || ever(&[Stranger]) || self.has_changed()
+            }
             Error::Unrepeatable { .. } => {
-                self.plan.kind.is_stream() && ever(&[Vanished, Sort::Crashed, Sort::Stale])
+                self.plan.is_streamed() && ever(&[Vanished, Sort::Crashed, Sort::Stale])
             }
             _ => false,
         }
@@ -170,6 +200,21 @@ impl World<'_> {
             let right = strange(upload) || self.is_right(upload);
             hold(right, "I1", || {
                 format!("a wrong file at {}", upload.target())
+            })?;
+        }
+        for upload in self.everything() {
+            let given = self.given.as_deref() == Some(upload.target());
+            let part = upload.is_partial() && self.plan.kind == Kind::Parts;
+            let config = &self.plan.config;
+            let metadata = if part {
+                &config.parts.metadata
+            } else {
+                &config.metadata
+            };
+            let metadata = metadata.encode();
+            let wanted = metadata.as_ref().and_then(|value| value.to_str().ok());
+            hold(given || upload.metadata() == wanted, "option", || {
+                format!("metadata: {:?}, not {wanted:?}", upload.metadata())
             })?;
         }
         match end {
@@ -215,14 +260,16 @@ impl World<'_> {
 
     fn is_right(&self, upload: &Upload) -> bool {
         let content = upload.content();
-        if !upload.is_partial() {
-            return content == self.source.as_ref();
-        }
-        let mut base = 0;
-        self.plan.lengths.iter().any(|length| {
-            let part = base..base + super::world::index(*length);
-            base = part.end;
-            self.source.get(part) == Some(content)
+        let whole = !upload.is_partial();
+        self.sources.iter().any(|(source, lengths)| {
+            let mut base = 0;
+            let mut parts = lengths.iter().map(|length| {
+                let part = base..base + super::world::index(*length);
+                base = part.end;
+                part
+            });
+            whole && content == source.as_ref()
+                || !whole && parts.any(|part| source.get(part) == Some(content))
         })
     }
 }

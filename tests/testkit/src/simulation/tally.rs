@@ -1,5 +1,6 @@
 //! How often things have happened.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -13,12 +14,12 @@ pub struct Tally {
     /// Requests that went out.
     pub requests: u64,
     /// Everything else, by its name.
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl Tally {
-    pub(super) fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+    pub(super) fn count(&mut self, what: impl Into<Cow<'static, str>>) {
+        *self.counts.entry(what.into()).or_default() += 1;
     }
 
     /// How often it has happened.
@@ -41,7 +42,7 @@ impl Tally {
         self.runs += other.runs;
         self.requests += other.requests;
         for (what, count) in &other.counts {
-            *self.counts.entry(what).or_default() += count;
+            *self.counts.entry(what.clone()).or_default() += count;
         }
     }
 }

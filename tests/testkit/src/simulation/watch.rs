@@ -1,22 +1,22 @@
 //! What must hold in every run, whatever happens: the invariants of a client, as an observer of all that
 //! goes between it and its driver sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tus_proto::{
-    Body, Cancel, Checkpoint, Completion, DutyId, Error, Event, FailureKind, Foreign, Op, Origin,
-    Terms, Uploaded,
+    Authorize, Body, Cancel, Checkpoint, Completion, Config, DutyId, Error, Event, FailureKind,
+    Foreign, Op, Origin, Terms, Uploaded,
 };
 
 use super::Task;
 use super::births::Births;
 use super::incident::DISPLACED;
-use super::pace::Pace;
-use super::plan::{BASIC, Kind, Plan, SECRETS};
+use super::pace::{Pace, passing};
+use super::plan::{BASIC, Kind, Plan, SECRETS, Vetoed};
 use crate::location;
 
 /// A rule that was broken, and how.
@@ -129,19 +129,48 @@ struct Present {
     /// All bytes of an upload, or of a part, were said to be there.
     complete: bool,
     cancelled: Option<Cancel>,
+    config: Config,
+    veto: Option<Vetoed>,
+    asks_at: Vec<u16>,
+    /// The machine was told that its source is not the one that was begun with.
+    differs: bool,
+    /// What each lane was answered last.
+    last: BTreeMap<u32, StatusCode>,
+    /// The lanes in which a creation has failed.
+    unmade: BTreeSet<u32>,
 }
 
 impl Present {
-    fn new(now: Duration, parts: usize, attempts: Option<u32>, saved: Option<&Checkpoint>) -> Self {
+    fn new(
+        now: Duration,
+        attempts: Option<u32>,
+        saved: Option<&Checkpoint>,
+        plan: &Plan,
+        config: Config,
+    ) -> Self {
         let saved = saved.map(Checkpoint::to_text);
         Self {
             learnt: now,
-            pace: Pace::new(now, parts, attempts),
+            pace: Pace::new(now, plan.lengths.len(), attempts),
             births: Births::default(),
             heard: Vec::new(),
             acknowledged: saved.is_some_and(|saved| saved.contains("\nending acknowledged\n")),
             complete: false,
             cancelled: None,
+            config,
+            veto: plan.veto,
+            asks_at: plan.asks_at.clone(),
+            differs: false,
+            last: BTreeMap::new(),
+            unmade: BTreeSet::new(),
+        }
+    }
+}
+
+impl Present {
+    fn note_failure(&mut self, id: DutyId, op: Op) {
+        if op == Op::Create {
+            self.unmade.insert(id.lane);
         }
     }
 }
@@ -149,16 +178,11 @@ impl Present {
 impl Watch {
     pub(super) fn new(plan: &Plan) -> Self {
         let uri: Uri = plan.endpoint.parse().unwrap_or_default();
-        let mut base = 0;
-        let part = |length: &u64| {
-            base += length;
-            base - length..base
-        };
         Self {
             home: Origin::of(&uri).expect("an endpoint"),
             foreign: plan.config.foreign.clone(),
             secure: uri.scheme_str() == Some("https"),
-            parts: plan.lengths.iter().map(part).collect(),
+            parts: ranges(&plan.lengths),
             length: plan.lengths.iter().sum(),
             deferred: plan.kind.is_deferred(),
             base_wait: plan.config.retry.base,
@@ -170,12 +194,15 @@ impl Watch {
             recreated: 0,
             recreations: plan.config.recreations,
             now: Duration::ZERO,
-            present: Present::new(Duration::ZERO, plan.lengths.len(), None, None),
+            present: Present::new(Duration::ZERO, None, None, plan, plan.config.clone()),
         }
     }
 
-    /// A process begins: it knows of nothing but what was saved.
-    pub(super) fn begin_process(&mut self, now: Duration, task: &Task) {
+    /// A process begins: it knows of nothing but what was saved. `differs`: and that its source is not the
+    /// one that was begun with.
+    pub(super) fn begin_process(&mut self, now: Duration, task: &Task, plan: &Plan, differs: bool) {
+        self.parts = ranges(&task.lengths);
+        self.length = task.lengths.iter().sum();
         self.flights.clear();
         self.confirmed = 0;
         self.recreated = 0;
@@ -185,7 +212,8 @@ impl Watch {
         let plain = task.kind != Kind::Parts && !self.deferred && self.length < 64 * 1024;
         let attempts = task.config.retry.attempts.filter(|_| plain);
         let saved = task.saved.as_ref();
-        self.present = Present::new(now, self.parts.len(), attempts, saved);
+        self.present = Present::new(now, attempts, saved, plan, task.config.clone());
+        self.present.differs = differs;
         let expires = saved.and_then(Checkpoint::expires);
         let lapsed = expires.is_some_and(|at| task.config.wall_clock.is_some_and(|now| at <= now));
         self.present.births = Births::new(lapsed);
@@ -302,7 +330,12 @@ impl Watch {
         hold(allowed, "I11", || {
             format!("{:?} begins after {:?}", terms.op, self.present.cancelled)
         })?;
+        let deletes = self.present.cancelled == Some(Cancel::Terminate);
+        hold(!self.present.differs || deletes, "I1", || {
+            "it sends another source than the one that it began with".into()
+        })?;
         self.present.pace.begin(self.now, id.lane, terms.op)?;
+        self.check_options(id, request, terms)?;
         if terms.op == Op::Create {
             // Another lane may not have been told of yet.
             let alone = self.parts.len() == 1;
@@ -346,6 +379,68 @@ impl Watch {
         };
         self.flights.insert(id, flight);
         Ok(())
+    }
+
+    /// That the request is as the caller has asked for.
+    fn check_options(
+        &self,
+        id: DutyId,
+        request: &Request<Body>,
+        terms: &Terms,
+    ) -> Result<(), Broken> {
+        let config = &self.present.config;
+        let body = request.body().end - request.body().start;
+        let carries = terms.op == Op::Append && body > 0;
+        let most = match terms.op {
+            Op::Append => config.request_size.unwrap_or(u64::MAX),
+            _ => config.creation_body,
+        };
+        let checked = request.headers().contains_key("upload-checksum") || terms.trailer.is_some();
+        let list = request.headers().get("upload-concat");
+        let overridden = !matches!(*request.method(), Method::PATCH | Method::DELETE);
+        let id_wanted = config.request_id.as_ref().filter(|_| terms.trusted);
+        let vetoed = self.present.veto == Some(Vetoed::Creations)
+            && terms.op == Op::Create
+            && self.present.unmade.contains(&id.lane);
+        let promises = [
+            ("request_size", body <= most),
+            (
+                "checksums",
+                !carries || checked != config.checksums.is_empty(),
+            ),
+            (
+                "list_limit",
+                list.is_none_or(|list| list.len() <= config.parts.list_limit),
+            ),
+            ("method_override", overridden || !config.method_override),
+            (
+                "request_id",
+                id_wanted.is_none_or(|name| request.headers().contains_key(name)),
+            ),
+            ("veto", !vetoed),
+        ];
+        let broken = promises.iter().find(|(_, kept)| !kept);
+        hold(broken.is_none(), "option", || {
+            format!(
+                "{:?} is not heeded by {:?}",
+                broken.map(|(name, _)| name),
+                terms.op
+            )
+        })
+    }
+
+    /// Credentials are asked for.
+    pub(super) fn asks(&self, id: DutyId) -> Result<(), Broken> {
+        let config = &self.present.config;
+        let last = self.present.last.get(&id.lane).copied();
+        let may = last.is_some_and(|status| match config.authorize {
+            Authorize::Never => false,
+            Authorize::OnUnauthorized => status == StatusCode::UNAUTHORIZED,
+            _ => self.present.asks_at.contains(&status.as_u16()),
+        });
+        hold(may, "option", || {
+            format!("credentials are asked for after {last:?}")
+        })
     }
 
     fn check_append(&self, target: &str, headers: &HeaderMap, from: u64) -> Result<(), Broken> {
@@ -428,6 +523,7 @@ impl Watch {
         self.present.learnt = self.now;
         if let Some(flight) = self.flights.remove(&id) {
             self.present.pace.lost();
+            self.present.note_failure(id, flight.op);
             self.ended_unanswered(id.lane, &flight);
         }
     }
@@ -437,6 +533,7 @@ impl Watch {
         self.present.learnt = self.now;
         if let Some(flight) = self.flights.remove(&id) {
             self.present.pace.lost();
+            self.present.note_failure(id, flight.op);
             match kind {
                 FailureKind::NotSent => (),
                 FailureKind::Lost => self.ended_unanswered(id.lane, &flight),
@@ -470,6 +567,10 @@ impl Watch {
         let offset = number(response.headers(), "upload-offset");
         let length = self.part(id.lane).end - self.part(id.lane).start;
         self.present.heard.push((flight.op, status));
+        self.present.last.insert(id.lane, status);
+        if passing(status) {
+            self.present.note_failure(id, flight.op);
+        }
         self.present.pace.answered(self.now, id.lane, response);
         self.present
             .births
@@ -504,9 +605,9 @@ impl Watch {
                         known.highest = offset;
                         self.present.pace.gains(offset == length);
                     }
-                    let open =
-                        self.deferred && number(response.headers(), "upload-length").is_none();
-                    if offset < length || open {
+                    let said = number(response.headers(), "upload-length");
+                    let open = self.deferred && said.is_none();
+                    if offset < said.unwrap_or(length) || open {
                         known.refused = None;
                     }
                 }
@@ -597,8 +698,17 @@ impl Watch {
                 self.uploads.remove(location::target(gone.as_uri()));
             }
             Event::Retrying {
-                op, attempt, after, ..
+                op,
+                cause,
+                attempt,
+                after,
             } => {
+                let veto = self.present.veto;
+                hold(
+                    !veto.is_some_and(|veto| veto.says(*op, cause)),
+                    "option",
+                    || format!("{op:?} is tried again in spite of {veto:?}"),
+                )?;
                 // The last attempt before the policy's time is over may come sooner, and the first after
                 // a loss at once.
                 let due = *attempt <= 1 || self.hurried || *after >= self.base_wait / 2;
@@ -636,6 +746,16 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Where in the source each of these parts is.
+fn ranges(lengths: &[u64]) -> Vec<Range<u64>> {
+    let mut base = 0;
+    let part = |length: &u64| {
+        base += length;
+        base - length..base
+    };
+    lengths.iter().map(part).collect()
 }
 
 const OBTAINED: &str = "Bearer asked-for-by ";

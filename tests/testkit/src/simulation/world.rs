@@ -2,19 +2,21 @@
 //! user who kills the process and begins it again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use tus_proto::{
-    Algorithm, Answer, Body, Cancel, Checkpoint, Config, Date, Duty, DutyId, Error, Failure,
-    FailureKind, Input, Machine, Op, Origin, Output, Tick, Uploaded,
+    Algorithm, Answer, Authorize, Body, Cancel, Checkpoint, Config, Date, Duty, DutyId, Error,
+    Failure, FailureKind, Input, Machine, Op, Origin, Output, Tick, Uploaded, Veto,
 };
 
+use super::draw::GROWTH;
 use super::judge::End;
 use super::watch::{Broken, Watch, check_words, hold, obtained, reread};
 use super::{Choices, Plan, Sort, Subject, Tally, Task};
-use crate::{Reading, Server, VirtualClock, checksum};
+use crate::{Quirk, Reading, Server, VirtualClock, checksum};
 
 /// More steps than any process takes.
 const MANY: u64 = 200_000;
@@ -51,6 +53,13 @@ pub(super) enum Stroke {
     Cancel(Cancel),
 }
 
+/// What is uploaded, before it was changed.
+pub(super) struct Former {
+    content: u64,
+    lengths: Vec<u64>,
+    identity: Option<String>,
+}
+
 /// Everything around a machine, and what has happened so far.
 #[expect(clippy::struct_excessive_bools, reason = "each has happened or not")]
 pub(super) struct World<'a> {
@@ -61,6 +70,10 @@ pub(super) struct World<'a> {
     pub(super) watch: Watch,
     pub(super) tally: Tally,
     pub(super) source: Bytes,
+    /// What the source was before the user put another in its place.
+    pub(super) former: Option<Former>,
+    /// All that the source ever was, with the lengths of its parts.
+    pub(super) sources: Vec<(Bytes, Vec<u64>)>,
     /// What the driver made durable.
     pub(super) saved: Option<Checkpoint>,
     pub(super) lost_a_save: bool,
@@ -137,14 +150,17 @@ impl<'a> World<'a> {
     pub(super) fn new(plan: Plan, choices: Choices, subject: &'a dyn Subject, aloud: bool) -> Self {
         let mut server = Server::new(plan.server.clone());
         server.set_now(EPOCH);
-        let given = (plan.kind == super::Kind::Given).then(|| server.place(plan.lengths[0], 0));
+        let length = (!plan.kind.is_deferred()).then(|| plan.lengths[0]);
+        let given = plan.kind.is_given().then(|| server.place(length, 0));
         let mut world = Self {
             choices,
             server,
             clock: VirtualClock::new(),
             watch: Watch::new(&plan),
-            tally: Tally::default(),
+            tally: tally_of(&plan),
             source: plan.source(),
+            former: None,
+            sources: vec![(plan.source(), plan.lengths.clone())],
             saved: None,
             lost_a_save: false,
             asked_to_delete: false,
@@ -224,6 +240,15 @@ impl<'a> World<'a> {
     /// The settings of the next process.
     fn config(&mut self) -> Config {
         let mut config = self.plan.config.clone();
+        if let Some(veto) = self.plan.veto {
+            config.veto = Veto::when(move |op, cause| veto.says(op, cause));
+        }
+        if !self.plan.asks_at.is_empty() {
+            let asks_at = self.plan.asks_at.clone();
+            let asks =
+                move |answer: &http::Response<Bytes>| asks_at.contains(&answer.status().as_u16());
+            config.authorize = Authorize::When(Arc::new(asks));
+        }
         if !self.plan.restless {
             return config;
         }
@@ -255,6 +280,7 @@ impl<'a> World<'a> {
     /// Runs one process after the other until there is an end.
     pub(super) fn live(&mut self) -> Result<End, Broken> {
         for _ in 0..LIVES {
+            self.change_source();
             let config = self.config();
             let task = Task {
                 kind: self.plan.kind,
@@ -280,6 +306,84 @@ impl<'a> World<'a> {
             rule: "I6",
             what: "no end after a hundred processes".into(),
         })
+    }
+
+    /// The user puts another source in the place of the one that an earlier process began with.
+    fn change_source(&mut self) {
+        // Of a server that does not say a length that an earlier process has told, nobody could say that it
+        // is another.
+        let says = !self.plan.kind.is_deferred()
+            || !self.server.quirks().contains(&Quirk::HeadWithoutLength);
+        let may = self.plan.restless && self.incidents_left > 0 && self.saved.is_some();
+        if !may || !says || self.former.is_some() || !self.choices.once_in(12) {
+            return;
+        }
+        self.incidents_left -= 1;
+        let plan = &mut self.plan;
+        let former = Former {
+            content: plan.content,
+            lengths: plan.lengths.clone(),
+            identity: plan.config.identity.clone(),
+        };
+        let known = former.identity.is_some();
+        let last = plan.lengths.len() - 1;
+        let what = match (self.choices.below(3), plan.lengths[last]) {
+            (1, length) if length > 0 => {
+                plan.lengths[last] -= 1 + self.choices.below(length.min(GROWTH));
+                "source is shorter"
+            }
+            (2, _) if known => {
+                plan.content += 1;
+                "source is another"
+            }
+            _ => {
+                plan.lengths[last] += 1 + self.choices.below(GROWTH);
+                "source is longer"
+            }
+        };
+        // Who does not change it says that what was there is still the same.
+        let another = plan.content != former.content;
+        if known && (another || self.choices.once_in(2)) {
+            plan.config.identity = Some(format!("number {}", self.sources.len()));
+        }
+        self.former = Some(former);
+        self.tally.count(what);
+        self.take_source();
+        self.tell(|world| format!("{what}: {:?}", world.plan.lengths));
+    }
+
+    /// After an error for its sake, the user gives up what was begun with the former source, or gives it
+    /// back.
+    pub(super) fn settle_source(&mut self) {
+        let Some(former) = self.former.take() else {
+            return;
+        };
+        let anew = self.given.is_none() && self.choices.once_in(2);
+        self.tell(|_| format!("the user begins anew: {anew}"));
+        if anew {
+            self.saved = None;
+            return;
+        }
+        self.plan.content = former.content;
+        self.plan.lengths = former.lengths;
+        self.plan.config.identity = former.identity;
+        self.take_source();
+    }
+
+    fn take_source(&mut self) {
+        self.source = self.plan.source();
+        let source = (self.source.clone(), self.plan.lengths.clone());
+        self.sources.push(source);
+    }
+
+    /// Whether the machine can know, by what it is begun with, that the source is not the former one.
+    fn is_seen_to_differ(&self) -> bool {
+        let Some(former) = self.former.as_ref().filter(|_| self.saved.is_some()) else {
+            return false;
+        };
+        let length: u64 = self.plan.lengths.iter().sum();
+        let longer = length != former.lengths.iter().sum();
+        former.identity != self.plan.config.identity || !self.plan.kind.is_deferred() && longer
     }
 
     /// Whether and how the next process ends before its time.
@@ -321,7 +425,9 @@ impl<'a> World<'a> {
         self.cancelling = None;
         self.reports = !(self.plan.restless && self.choices.once_in(8));
         self.latest = self.clock.now();
-        self.watch.begin_process(self.latest, task);
+        let differs = self.is_seen_to_differ();
+        self.watch
+            .begin_process(self.latest, task, &self.plan, differs);
         self.tell(|world| {
             let from = world.saved.as_ref().map(|saved| format!(" from {saved:?}"));
             format!("process {}{}", world.process, from.unwrap_or_default())
@@ -559,6 +665,7 @@ impl<'a> World<'a> {
             Duty::Digest { algorithm, range } => self.digest_answer(&algorithm, &range)?,
             Duty::Read { keep, upto } => self.read(keep, upto)?,
             Duty::Authorize { uri, .. } => {
+                self.watch.asks(id)?;
                 self.tally.count("user is asked for credentials");
                 let mut fields = http::HeaderMap::new();
                 let value = Origin::of(&uri).map(|origin| obtained(&origin).parse());
@@ -609,7 +716,7 @@ impl<'a> World<'a> {
 
     /// The bytes of this range, if the source still has them.
     pub(super) fn bytes(&self, range: &Body) -> Result<Bytes, Broken> {
-        let streams = self.plan.kind.is_stream() && !range.is_empty();
+        let streams = self.plan.is_streamed() && !range.is_empty();
         hold(!streams || range.start >= self.kept, "R1", || {
             format!(
                 "{range:?} is wanted, and what is before {} was dropped",
@@ -705,6 +812,18 @@ fn shown(output: &Output<Uploaded>) -> String {
         }
         output => format!("{output:?}"),
     }
+}
+
+/// What a run is of.
+fn tally_of(plan: &Plan) -> Tally {
+    let mut tally = Tally::default();
+    plan.traits().for_each(|name| tally.count(name));
+    for quirk in &plan.server.quirks {
+        let habit = format!("{quirk:?}");
+        let name = habit.split(['(', ' ']).next().unwrap_or_default();
+        tally.count(format!("habit: {name}"));
+    }
+    tally
 }
 
 /// The uploads that a checkpoint names.
