@@ -28,7 +28,14 @@ pub(super) fn sealed(text: &str) -> String {
 }
 
 fn check_shown(text: &str, checkpoint: &Checkpoint) {
-    let shown = format!("{checkpoint:?} {:?}", checkpoint.url());
+    let show = |checkpoint: &Checkpoint| format!("{checkpoint:?} {:?}", checkpoint.url());
+    let shown = show(checkpoint);
+    let body = text.rfind("end ").map_or(text, |end| &text[..end]);
+    // Without it: it may be one of the words that are shown of any.
+    let is_word = |query: &str| {
+        let other = sealed(&body.replace(query, "")).parse();
+        other.is_ok_and(|other| show(&other).contains(query))
+    };
     for line in text.lines() {
         let Some((_, query)) = line.split_once('?') else {
             continue;
@@ -37,7 +44,10 @@ fn check_shown(text: &str, checkpoint: &Checkpoint) {
         let secret = query.len() > 5 && text.matches(query).count() == 1;
         let url = ["endpoint ", "upload ", "url ", "whole "];
         if secret && url.iter().any(|name| line.starts_with(name)) {
-            assert!(!shown.contains(query), "{query} in {shown}");
+            assert!(
+                !shown.contains(query) || is_word(query),
+                "{query} in {shown}"
+            );
         }
     }
 }

@@ -95,7 +95,12 @@ fn check(url: &str) {
         .map(|authority| authority.as_str().to_owned());
     assert_eq!(place.as_deref(), Some(authority), "{url}");
 
-    let browser = url::Url::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    let browser = match url::Url::parse(url) {
+        Ok(browser) => browser,
+        // A browser knows which names cannot be; elsewhere nobody answers by them.
+        Err(url::ParseError::IdnaError) if authority.contains("xn--") => return,
+        Err(error) => panic!("{url}: {error}"),
+    };
     assert_eq!(browser.username(), "", "{url}");
     assert_eq!(browser.password(), None, "{url}");
     assert!(
