@@ -12,8 +12,8 @@ use crate::resource::Absence;
 use crate::verdict::{Asked, Verdict, may_be_done};
 use crate::wire::{request, response};
 use crate::{
-    Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Metadata, Op,
-    Place, Tick, UploadUrl,
+    Body, Cancel, Cause, Checkpoint, Config, Conflict, Error, Event, FailureKind, Limit, Metadata,
+    Op, Place, Tick, UploadUrl,
 };
 
 /// The longest wait between two looks at a whole that is not complete yet.
@@ -49,9 +49,8 @@ impl Step {
 pub(crate) enum Joined {
     /// The parts are joined, or will be; `look`: whether they are is to be seen there.
     At { url: UploadUrl, look: bool },
-    /// They are not, or nobody knows (`doubt`): they are to be looked at, not before this time, and
-    /// then joined.
-    Verify { at: Tick, doubt: bool },
+    /// They are not, or nobody knows: they are to be looked at, not before this time, and then joined.
+    Verify { at: Tick },
     /// They are to be completed first.
     Later,
     /// It has every byte.
@@ -76,7 +75,7 @@ pub(crate) struct Joining {
     pub(crate) gone: bool,
     /// The parts are not complete yet.
     pub(crate) early: bool,
-    /// They may have been joined so, and nobody knows where.
+    /// They may have been joined, and nobody knows where.
     pub(crate) doubt: bool,
     /// They were just found complete.
     pub(crate) verified: bool,
@@ -135,15 +134,23 @@ impl Joining {
 
     /// A failed attempt, and then this, once its wait is over.
     fn again(
-        &self,
+        &mut self,
         line: &mut Line,
         step: Step,
         cause: Cause,
         retry_after: Option<Duration>,
         then: impl FnOnce(Tick) -> Next,
     ) -> Next {
+        let answered = matches!(cause, Cause::Answered { .. });
         match line.fail(step.op(), cause, retry_after) {
             Ok(at) => then(at),
+            // Another part may not be busy.
+            Err(Spent::Limit(Limit::Attempts | Limit::Veto, _))
+                if step == Step::Discard && answered =>
+            {
+                line.budget.renew();
+                self.kept(line)
+            }
             Err(spent) => Phase::failure(spent.at(self.place(line, step))),
         }
     }
@@ -152,12 +159,12 @@ impl Joining {
     fn doubted(&mut self, line: &mut Line, cause: Cause, retry_after: Option<Duration>) -> Next {
         line.event(Event::Orphaned);
         let early = self.early;
-        self.doubt |= early;
+        self.doubt = true;
         self.again(line, Step::Join, cause, retry_after, |at| {
             if early {
                 Phase::Waiting(at, Step::Join)
             } else {
-                Phase::success(Joined::Verify { at, doubt: true })
+                Phase::success(Joined::Verify { at })
             }
         })
     }
@@ -177,7 +184,7 @@ impl Joining {
         }
     }
 
-    fn joined(&self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
+    fn joined(&mut self, line: &mut Line, flight: &Flight, answer: &Response<Bytes>) -> Next {
         match named(line, self.endpoint.as_uri(), flight, answer) {
             Ok(url) => {
                 line.event(Event::Created { url: url.clone() });
@@ -195,6 +202,7 @@ impl Joining {
             }
             Err(misread) => {
                 line.event(Event::Orphaned);
+                self.doubt = true;
                 let mut place = self.place(line, Step::Join);
                 place.url = flight.url.clone();
                 Phase::failure(misread.at(place, answer))
@@ -289,7 +297,11 @@ impl Story for Joining {
         let verdict = match verdict {
             Ok(verdict) => verdict,
             Err(Phase::Over(_)) if step == Step::Discard => return self.kept(line),
-            Err(next) => return next,
+            Err(next) => {
+                // It speaks another version, and has joined them.
+                self.doubt |= step == Step::Join && status.is_success();
+                return next;
+            }
         };
         if verdict != Verdict::Missing {
             self.absence = Absence::default();
@@ -311,7 +323,7 @@ impl Story for Joining {
             (Verdict::Success | Verdict::Gone, Step::Terminate) => Phase::success(Joined::Deleted),
             (Verdict::PartsUnfinished, _) if self.early => Phase::success(Joined::Later),
             (Verdict::PartsUnfinished, _) => self.again(line, step, cause, retry_after, |at| {
-                Phase::success(Joined::Verify { at, doubt: false })
+                Phase::success(Joined::Verify { at })
             }),
             (Verdict::Missing, _) if !self.absence.is_believed(line.now()) => {
                 self.again(line, step, cause, retry_after, |at| {
@@ -355,11 +367,19 @@ impl Story for Joining {
     fn cancelled(&mut self, line: &mut Line, flight: Option<Flight>, _: Cancel) -> Next {
         if flight.is_some_and(|flight| flight.op == Op::Concatenate) {
             line.event(Event::Orphaned);
+            self.doubt = true;
         }
         Phase::failure(Error::Cancelled {
             place: self.place(line, Step::Look),
             terminated: false,
         })
+    }
+
+    fn declined(&mut self, line: &mut Line, error: Error) -> Next {
+        match error.place().op {
+            Op::Terminate if !self.left.is_empty() => self.kept(line),
+            _ => Phase::failure(error),
+        }
     }
 
     fn spent(&self, line: &Line, step: Step, spent: Spent) -> Error {

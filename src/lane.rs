@@ -219,7 +219,7 @@ pub(crate) trait Story: Send + 'static {
     ) -> Phase<Self::Step, Self::Success>;
 
     /// What it leads to that there are no fresh credentials, for which this error stands.
-    fn declined(&mut self, error: Error) -> Phase<Self::Step, Self::Success> {
+    fn declined(&mut self, _: &mut Line, error: Error) -> Phase<Self::Step, Self::Success> {
         Phase::failure(error)
     }
 
@@ -444,7 +444,7 @@ impl<S: Story> Lane<S> {
                 {
                     self.phase = Phase::Ready(step);
                 } else {
-                    let next = self.story.declined(*without);
+                    let next = self.story.declined(&mut self.line, *without);
                     self.turn(next);
                 }
             }

@@ -641,7 +641,7 @@ impl Story for Transfer {
         self.again(line, op, loss.cause(), None, next)
     }
 
-    fn declined(&mut self, error: Error) -> Next {
+    fn declined(&mut self, _: &mut Line, error: Error) -> Next {
         if let Some(end) = self.owed.end.take() {
             // It was asked for a doubt.
             return Phase::failure(*end);

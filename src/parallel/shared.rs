@@ -262,7 +262,13 @@ impl Parallel {
         }
         let unknown = self.parts.len() - known;
         (list, urls) = (list + unknown * longest.0, urls + unknown * longest.1);
-        let limit = self.settings.list_limit;
+        // Where the whole is known, it is not sent again.
+        let sent = self.whole.story().whole.is_some();
+        let limit = if sent {
+            usize::MAX
+        } else {
+            self.settings.list_limit
+        };
         let (length, limit) = if list > limit {
             (list, limit)
         } else {

@@ -17,7 +17,7 @@ pub(super) enum Stage {
     Create,
     /// The parts are sent, or looked at, and what they lack is sent.
     Send,
-    /// That they will be joined is made durable.
+    /// That they will be joined is made durable, whether they are complete or not.
     Commit,
     /// The whole is asked for, or looked at.
     Join,
@@ -116,21 +116,17 @@ impl Parallel {
         match self.stage {
             // Their first bytes may have been all.
             Stage::Create if parts(|part| part.state == State::Over) => self.stage = Stage::Send,
-            Stage::Create if parts(|part| part.url().is_some()) => self.ask_to_join(true),
+            Stage::Create if parts(|part| part.url().is_some()) => self.commit(),
             Stage::Send if parts(|part| part.state == State::Over) => {
                 if self.whole.story().whole.is_some() {
                     self.stage = Stage::Join;
                     self.whole.line_mut().budget.renew();
                     self.whole.restart(|_| joining::Step::Look);
                 } else {
-                    if self.joins == Joins::No {
-                        self.joins = Joins::Asked;
-                    }
-                    self.saving.changed = true;
-                    self.stage = Stage::Commit;
+                    self.commit();
                 }
             }
-            Stage::Commit => self.ask_to_join(false),
+            Stage::Commit => self.ask_to_join(!parts(|part| part.state == State::Over)),
             Stage::Terminate if self.whole.is_over() && parts(|part| part.state == State::Over) => {
                 self.stage = Stage::End;
             }
@@ -139,6 +135,25 @@ impl Parallel {
             _ => return false,
         }
         true
+    }
+
+    fn commit(&mut self) {
+        if self.joins == Joins::No {
+            self.joins = Joins::Asked;
+        }
+        self.saving.changed = true;
+        self.stage = Stage::Commit;
+    }
+
+    /// The server is not asked any more, and has not named a whole.
+    fn settle_joins(&mut self) {
+        let settled = match self.joins {
+            _ if self.whole.story().doubt => Joins::InDoubt,
+            Joins::Asked => Joins::No,
+            joins => joins,
+        };
+        self.saving.changed |= settled != self.joins;
+        self.joins = settled;
     }
 
     fn ask_to_join(&mut self, early: bool) {
@@ -189,12 +204,6 @@ impl Parallel {
             (Stage::Join, Ok(joined)) => self.joined(joined),
             (Stage::Join, Err(error)) => {
                 self.forgotten |= matches!(error, Error::Conflict { .. });
-                let refused =
-                    matches!(&error, Error::Rejected { place, .. } if place.op == Op::Concatenate);
-                if refused && self.joins == Joins::Asked {
-                    // Nothing was made of the parts.
-                    self.joins = Joins::No;
-                }
                 self.end_with(Err(error));
             }
             (Stage::Discard, _) => {
@@ -221,33 +230,25 @@ impl Parallel {
         match joined {
             Joined::At { url, look: true } => {
                 self.whole.story_mut().whole = Some(url);
-                if self.joins == Joins::Asked {
-                    // It is known where they are.
-                    self.joins = Joins::No;
-                }
+                self.settle_joins();
                 self.note_parts_joined(true);
                 self.stage = Stage::Send;
                 self.saving.changed = true;
             }
             Joined::Later => {
-                if self.whole.story().doubt {
-                    self.joins = Joins::InDoubt;
+                self.settle_joins();
+                if self.joins == Joins::InDoubt {
                     self.note_parts_joined(true);
-                    self.saving.changed = true;
                 }
-                self.forsake_lost_whole();
                 self.stage = Stage::Send;
+                self.forsake_lost_whole();
             }
             Joined::Whole(url) if self.observed => self.succeed(url, Completion::Observed),
             Joined::At { url, .. } | Joined::Whole(url) => {
                 self.succeed(url, Completion::Acknowledged);
             }
-            Joined::Verify { at, doubt } => {
-                if doubt {
-                    self.joins = Joins::InDoubt;
-                } else if self.joins == Joins::Asked {
-                    self.joins = Joins::No;
-                }
+            Joined::Verify { at } => {
+                self.settle_joins();
                 self.saving.changed = true;
                 self.whole.story_mut().verified = true;
                 self.stage = Stage::Send;
@@ -320,6 +321,7 @@ impl Parallel {
             }
         }
         self.whole.handle(self.now, Input::Cancel(how));
+        self.settle_joins();
     }
 
     /// All is saved that must be, and nothing runs.

@@ -157,6 +157,7 @@ impl Parallel {
             self.note_parts_joined(self.joins == Joins::InDoubt);
             self.saving.changed = true;
             self.tell(Event::Orphaned);
+            self.check_list();
         }
     }
 

@@ -366,10 +366,15 @@ fn the_whole_may_be_asked_for_first() {
     let story = Several::join_with(&[5, 0, 5], unfinished);
     let story = story.creates(1).out(&[2, 3]);
     let story = story.creates(2).creates(3).joins(&[1, 2, 3]);
+    // What was begun is durable before it is sent; where it is known what came of it, there is no doubt.
     let text = story.checkpoint().to_text();
-    assert!(text.contains("joining no\n"), "{text}");
+    assert!(text.contains("joining yes\n"), "{text}");
     let story = story.joined().out(&[1, 3]).appends(3, 5..10, 0);
-    assert!(story.checkpoint().to_text().contains(WHOLE));
+    let text = story.checkpoint().to_text();
+    assert!(
+        text.contains(WHOLE) && text.contains("joining no\n"),
+        "{text}"
+    );
     let story = story.confirms(1, 5).confirms(3, 5).looks();
     // P4: that it lacks an offset is no failed attempt.
     let story = story.answers(0, 200, &[]).waits().looks();
@@ -717,10 +722,66 @@ fn debug_of_a_checkpoint_does_not_show_where_the_whole_is() {
 }
 
 #[test]
-fn an_unfinished_whole_that_nobody_knows_of_is_asked_for_again() {
-    let checkpoint = early().checkpoint();
-    let story = Several::resume_with(&checkpoint, unfinished).joins(&[1, 2]);
-    story.joined().probes(1).probes(2);
+fn an_unfinished_whole_that_nobody_knows_of_is_told_and_the_parts_come_first() {
+    let lost = |config: &mut Config| {
+        unfinished(config);
+        config.retry.attempts = Some(0);
+    };
+    let lost = Several::created_with(&[5, 5], lost).joins(&[1, 2]).loses(0);
+    let cancelled = early().cancel(Cancel::Keep);
+    // Its answer is not known either.
+    let refused = early().loses(0).joins(&[1, 2]).answers(0, 403, &[]);
+    for story in [early(), lost, cancelled, refused] {
+        let kept = story.checkpoint();
+        let resumed = || Several::resume_with(&kept, unfinished);
+        let story = resumed().probes(1).probes(2);
+        assert_eq!(orphans(&story), 1);
+        let story = story.finds(1, 5).finds(2, 3).confirms(2, 5);
+        story.joins(&[1, 2]).joined().succeeds();
+        // It may have become complete, and its parts have gone with it.
+        let story = resumed().finds(1, 5).answers(2, 410, &[]);
+        let error = story.error();
+        assert!(
+            matches!(error, Error::CompletionUnknown { .. }),
+            "{error:?}"
+        );
+        let story = resumed().cancel(Cancel::Terminate);
+        let story = story.answers(1, 204, &[]).answers(2, 204, &[]);
+        let error = story.error();
+        let terminated = matches!(error, Error::Cancelled { terminated, .. } if terminated);
+        assert!(!terminated, "{error:?}");
+    }
+}
+
+#[test]
+fn where_the_server_never_looked_there_is_no_doubt() {
+    let refused = |status, fields: &[(&str, &str)]| {
+        let once = |config: &mut Config| config.retry.attempts = Some(0);
+        let asked = Several::complete_with(&[5, 5], once).joins(&[1, 2]);
+        asked.answers(0, status, fields)
+    };
+    let once = |config: &mut Config| config.retry.attempts = Some(0);
+    let unsent = Several::complete_with(&[5, 5], once).fails(0, FailureKind::NotSent);
+    let early = |config: &mut Config| {
+        unfinished(config);
+        config.retry.attempts = Some(0);
+    };
+    let early = Several::created_with(&[5, 5], early).answers(0, 423, &[]);
+    // It was going to be asked.
+    let committing = Several::created(&[5, 5]).confirms(1, 5).holding_saves();
+    let committing = committing.confirms(2, 5);
+    assert!(committing.is_saving());
+    for story in [
+        refused(429, &[("retry-after", "3600")]),
+        refused(423, &[]),
+        unsent,
+        early,
+        committing.cancel(Cancel::Keep).saved().saved(),
+    ] {
+        assert!(story.over());
+        let text = story.checkpoint().to_text();
+        assert!(text.contains("joining no\n"), "{text}");
+    }
 }
 
 // The parts afterwards.
@@ -781,6 +842,37 @@ fn a_deletion_that_fails_is_tried_again_and_given_up() {
     let story = story.answers(0, 500, &[]).waits().answers(0, 500, &[]);
     assert_eq!(left(&story), [url(2)]);
     assert_eq!(story.succeeds().parts.len(), 1);
+}
+
+// A busy server says nothing of the others; one that does not answer, or wants to be left alone, does.
+#[test]
+fn a_part_that_cannot_be_deleted_in_time_keeps_no_other() {
+    let discarding = |attempts, asks: bool| {
+        let story = Several::complete_with(&[5, 5, 5], |config| {
+            config.parts.discard = true;
+            config.retry.attempts = Some(attempts);
+            if asks {
+                config.authorize = Authorize::When(std::sync::Arc::new(|_| true));
+            }
+        });
+        story.joined().asks(0, "DELETE", &url(1))
+    };
+    let busy = discarding(1, false).answers(0, 423, &[]).waits();
+    let busy = busy.answers(0, 423, &[]).asks(0, "DELETE", &url(2));
+    // It has attempts of its own.
+    let busy = busy.answers(0, 423, &[]).waits().answers(0, 204, &[]);
+    let busy = busy.answers(0, 204, &[]);
+    assert_eq!(left(&busy), [url(1)]);
+    let declined = discarding(1, true).answers(0, 403, &[]);
+    let declined = declined.answers_duty(Answer::Credentials(None));
+    let declined = declined.asks(0, "DELETE", &url(2)).answers(0, 204, &[]);
+    assert_eq!(left(&declined.answers(0, 204, &[])), [url(1)]);
+    let lost = discarding(0, false).loses(0);
+    let alone = discarding(1, false).answers(0, 429, &[("retry-after", "3600")]);
+    for story in [lost, alone] {
+        assert_eq!(left(&story), [url(1), url(2), url(3)]);
+        story.succeeds();
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tus_proto::{
 };
 
 use crate::scenario::{ENDPOINT, config};
-use crate::several::{Several, failed, offers, url};
+use crate::several::{Several, failed, offers, unfinished, url};
 
 const MIB: u64 = 1 << 20;
 
@@ -250,6 +250,29 @@ fn a_later_run_may_allow_a_longer_list_or_a_shorter_one() {
         config.parts.list_limit = list(3);
     });
     resumed.out(&[1, 2, 3]);
+}
+
+// It is not sent again, unless the whole is gone.
+#[test]
+fn a_list_that_was_sent_may_be_too_long() {
+    let shorter = |config: &mut tus_proto::Config| {
+        unfinished(config);
+        config.parts.list_limit = list(3) - 1;
+    };
+    let story = Several::created_with(&[5; 3], unfinished).joined();
+    let kept = story.checkpoint();
+    let story = Several::resume_with(&kept, shorter).looks().finds(0, 0);
+    story.finds(1, 5).finds(2, 5).out(&[3]);
+    let story = Several::created_with(&[5; 3], |config| {
+        unfinished(config);
+        config.recreations = 0;
+    });
+    let story = story.joined().sent(3, 0).loses(3).answers(3, 410, &[]);
+    let (error, story) = story.ends();
+    assert!(matches!(error, Error::Gone { .. }), "{error:?}");
+    let story = Several::resume_with(&story.checkpoint(), shorter).looks();
+    let error = story.finds(0, 0).error();
+    assert!(matches!(error, Error::PartList { .. }), "{error:?}");
 }
 
 // A longer URL than the first one's: what was sent is not forgotten.
