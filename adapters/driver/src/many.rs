@@ -71,8 +71,12 @@ impl Many {
     }
 }
 
-/// Of each, if each has one: as one may be long, a hash.
+/// Of each, if each has one: as one may be long, a hash. A single one has its own, as it has its own
+/// name.
 fn identity(sources: &[Placed]) -> Option<String> {
+    if let [only] = sources {
+        return only.source.identity().map(str::to_owned);
+    }
     let mut hash = Sha256::new();
     for Placed { range, source } in sources {
         hash.update(range.start.to_be_bytes());
