@@ -140,8 +140,9 @@ pub(crate) async fn drive<M: Machine, W: Workers>(
         driver.take_counts(&mut machine);
         let until = loop {
             driver.listen(&mut machine).await;
-            match machine.poll(driver.now()) {
-                Output::Begin(id, duty) => driver.begin(&mut machine, id, duty),
+            let polled = Instant::now();
+            match machine.poll(driver.tick(polled)) {
+                Output::Begin(id, duty) => driver.begin(&mut machine, id, duty, polled),
                 Output::Stop(id) => driver.stop(id),
                 Output::Event(event) => driver.event(&event),
                 Output::Wait(until) => break until,
@@ -186,7 +187,7 @@ struct Out {
     length: u64,
     /// What the machine was told of the transport's count.
     told: Option<u64>,
-    /// When it was begun, or last took a byte.
+    /// When the machine asked for it, or it last took a byte.
     heard: Instant,
     /// How long it may be silent while body remains.
     stall: Duration,
@@ -227,16 +228,23 @@ impl<W> Drop for Driver<'_, '_, W> {
 
 impl<W: Workers> Driver<'_, '_, W> {
     fn now(&self) -> Tick {
-        Tick(self.epoch.elapsed())
+        self.tick(Instant::now())
+    }
+
+    fn tick(&self, at: Instant) -> Tick {
+        Tick(at.saturating_duration_since(self.epoch))
     }
 
     // What the machine wants.
 
-    fn begin<M: Machine>(&mut self, machine: &mut M, id: DutyId, duty: Duty) {
+    /// `polled`: when the machine asked for it, for its time runs from then.
+    fn begin<M: Machine>(&mut self, machine: &mut M, id: DutyId, duty: Duty, polled: Instant) {
         let exchange = Arc::new(Exchange::default());
         let stop = Some(Arc::clone(&exchange));
         let (work, exchange) = match duty {
-            Duty::Exchange(request, terms) => return self.exchange(machine, id, request, terms),
+            Duty::Exchange(request, terms) => {
+                return self.exchange(machine, id, request, terms, polled);
+            }
             Duty::Save(checkpoint) => match self.options.entry.clone() {
                 Some(entry) => (save(entry, checkpoint), None),
                 None => return machine.handle(self.now(), Input::Answer(id, Answer::Saved)),
@@ -320,6 +328,7 @@ impl<W: Workers> Driver<'_, '_, W> {
         id: DutyId,
         mut request: Request<Body>,
         terms: Terms,
+        polled: Instant,
     ) {
         self.show(&mut request, &terms);
         tracing::debug!(
@@ -338,7 +347,7 @@ impl<W: Workers> Driver<'_, '_, W> {
             exchange: Arc::clone(&exchange),
             length: request.body().end.saturating_sub(request.body().start),
             told: None,
-            heard: Instant::now(),
+            heard: polled,
             stall: terms.stall,
             answer: terms.answer,
         };
@@ -555,4 +564,112 @@ fn save(entry: Arc<Entry>, checkpoint: Option<Checkpoint>) -> Work {
             Err(error) => Answer::Failed(Failure::new(FailureKind::Lost, error.to_string())),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
+
+    use super::*;
+    use crate::Control;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+    const FIRST: DutyId = DutyId { lane: 0, serial: 0 };
+
+    /// Says what the closure says, which hears what is answered by then.
+    struct Script<P> {
+        poll: P,
+        answered: Vec<DutyId>,
+    }
+
+    impl<P> Machine for Script<P>
+    where
+        P: FnMut(Tick, &[DutyId]) -> Output<()> + Send + 'static,
+    {
+        type Success = ();
+
+        fn poll(&mut self, now: Tick) -> Output<()> {
+            (self.poll)(now, &self.answered)
+        }
+
+        fn handle(&mut self, _: Tick, input: Input) {
+            if let Input::Answer(id, Answer::Response(_)) = input {
+                self.answered.push(id);
+            }
+        }
+
+        fn checkpoint(&self) -> Option<Checkpoint> {
+            None
+        }
+    }
+
+    /// Has the head of an answer at once, and never its words.
+    struct Wordless(Sender<()>);
+
+    impl Transport for Wordless {
+        fn exchange(
+            &self,
+            _: Request<Body>,
+            _: &Terms,
+            _: &mut dyn Read,
+            control: &Control,
+        ) -> Result<Response<Bytes>, Failure> {
+            control.answered(&Response::new(()));
+            self.0.send(()).unwrap();
+            let (end, ended) = channel::<()>();
+            control.on_stop(move || drop(end));
+            let _ = ended.recv();
+            Err(Failure::new(FailureKind::Lost, "stopped"))
+        }
+    }
+
+    fn script(
+        transport: impl Transport,
+        mut options: Options<'_>,
+        poll: impl FnMut(Tick, &[DutyId]) -> Output<()> + Send + 'static,
+    ) {
+        let machine = Script {
+            poll,
+            answered: Vec::new(),
+        };
+        let transport = Arc::new(transport) as Arc<dyn Transport>;
+        let source = Arc::new("") as Arc<dyn Source>;
+        run(machine, &transport, &source, &mut options).unwrap();
+    }
+
+    /// An exchange without a body, which may take that long.
+    fn exchange() -> Duty {
+        let mut terms = Terms::new(Op::Create);
+        terms.answer = LIMIT;
+        Duty::Exchange(Request::new(0..0), terms)
+    }
+
+    #[test]
+    fn what_a_callback_takes_is_taken_from_the_exchange() {
+        let (tell, headed) = channel();
+        let options = Options {
+            on_request: Some(Box::new(|_, _| thread::sleep(LIMIT / 2))),
+            ..Options::default()
+        };
+        let (mut polls, mut due) = (0, Tick::default());
+        script(Wordless(tell), options, move |now, answered| {
+            polls += 1;
+            match polls {
+                1 => {
+                    due = now + LIMIT;
+                    Output::Begin(FIRST, exchange())
+                }
+                2 => {
+                    headed.recv().unwrap();
+                    Output::Wait(Some(due))
+                }
+                _ => {
+                    assert_eq!(answered, [FIRST]);
+                    Output::Done(Ok(()))
+                }
+            }
+        });
+    }
 }
