@@ -164,7 +164,7 @@ struct Driver<'a, 'o, W> {
     out: Vec<Out>,
     chores: Vec<Chore>,
     cancelled: Option<Cancel>,
-    /// When the machine wants to be polled.
+    /// When the machine wants to be polled, or may by what it was told since.
     due: Option<Tick>,
     /// When the counts were last looked at.
     glanced: Instant,
@@ -203,12 +203,15 @@ impl Out {
 
     /// Whether the machine may find that it takes too long. It may allow more than this, never less.
     fn is_late(&self) -> bool {
-        let limit = if self.counting() {
+        self.heard.elapsed() >= self.limit()
+    }
+
+    fn limit(&self) -> Duration {
+        if self.counting() {
             self.stall
         } else {
             self.answer
-        };
-        self.heard.elapsed() >= limit
+        }
     }
 }
 
@@ -358,7 +361,10 @@ impl<W: Workers> Driver<'_, '_, W> {
             exchange,
         });
         match self.workers.start(id, Work::Exchange(job)) {
-            Ok(()) => self.out.push(out),
+            Ok(()) => {
+                self.expect(&out);
+                self.out.push(out);
+            }
             Err(failure) => {
                 machine.handle(self.now(), Input::Answer(id, Answer::Failed(failure)));
             }
@@ -521,7 +527,7 @@ impl<W: Workers> Driver<'_, '_, W> {
         self.out = out;
     }
 
-    fn take_count<M: Machine>(&self, machine: &mut M, out: &mut Out) {
+    fn take_count<M: Machine>(&mut self, machine: &mut M, out: &mut Out) {
         let count = out.exchange.count();
         if count == out.told {
             return;
@@ -530,13 +536,21 @@ impl<W: Workers> Driver<'_, '_, W> {
         if out.told.is_none() && count > Some(0) {
             machine.handle(self.now(), Input::Sent(out.id, 0));
         }
-        if out.counting() && count > Some(0) {
-            out.heard = Instant::now();
-        }
+        let more = out.counting() && count > Some(0);
         out.told = count;
+        if more {
+            out.heard = Instant::now();
+            self.expect(out);
+        }
         if let Some(count) = count {
             machine.handle(self.now(), Input::Sent(out.id, count));
         }
+    }
+
+    /// The machine may find that this one takes too long before the time that it said.
+    fn expect(&mut self, out: &Out) {
+        let at = self.tick(out.heard) + out.limit();
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     fn take_cancel<M: Machine>(&mut self, machine: &mut M) {
@@ -644,6 +658,30 @@ mod tests {
         let mut terms = Terms::new(Op::Create);
         terms.answer = LIMIT;
         Duty::Exchange(Request::new(0..0), terms)
+    }
+
+    #[test]
+    fn what_is_answered_during_a_callback_is_not_lost_to_it() {
+        let (tell, headed) = channel();
+        let options = Options {
+            on_event: Some(Box::new(move |_| {
+                headed.recv().unwrap();
+                thread::sleep(LIMIT);
+            })),
+            ..Options::default()
+        };
+        let mut polls = 0;
+        script(Wordless(tell), options, move |_, answered| {
+            polls += 1;
+            match polls {
+                1 => Output::Begin(FIRST, exchange()),
+                2 => Output::Event(Event::Orphaned),
+                _ => {
+                    assert_eq!(answered, [FIRST]);
+                    Output::Done(Ok(()))
+                }
+            }
+        });
     }
 
     #[test]
