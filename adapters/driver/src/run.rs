@@ -432,25 +432,36 @@ impl<W: Workers> Driver<'_, '_, W> {
     /// Tells the machine what has happened before it may find that too much time has passed: the
     /// caller's callback may have taken it.
     async fn listen<M: Machine>(&mut self, machine: &mut M) {
-        let late = self.due.is_some_and(|due| due <= self.now());
-        if late {
-            self.workers.look().await;
-        }
-        self.take_cancel(machine);
-        while let Some(message) = self.workers.mailbox().take() {
-            self.take(machine, message);
-        }
-        if self.glanced.elapsed() >= GLANCE {
-            self.take_counts(machine);
-        }
-        if late {
-            self.take_heads(machine);
+        loop {
+            let late = self.is_due();
+            if late {
+                self.workers.look().await;
+            }
+            self.take_cancel(machine);
+            let mut heard = false;
+            while let Some(message) = self.workers.mailbox().take() {
+                self.take(machine, message);
+                heard = true;
+            }
+            if self.glanced.elapsed() >= GLANCE {
+                self.take_counts(machine);
+            }
+            heard |= late && self.take_heads(machine);
+            // What was heard may have taken time, too, and more may have come meanwhile.
+            if !heard && late == self.is_due() {
+                return;
+            }
         }
     }
 
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= self.now())
+    }
+
     /// What is answered, but for words that are still to come, is answered: it must not be lost to a
-    /// deadline of its own.
-    fn take_heads<M: Machine>(&mut self, machine: &mut M) {
+    /// deadline of its own. Whether there was any.
+    fn take_heads<M: Machine>(&mut self, machine: &mut M) -> bool {
+        let mut any = false;
         // One by one: should the callback panic, the rest is still there to be stopped.
         let answered = |(at, out): (usize, &Out)| Some((at, out.exchange.head()?));
         let late = |(_, out): &(usize, &Out)| out.is_late();
@@ -474,7 +485,9 @@ impl<W: Workers> Driver<'_, '_, W> {
                 }
             };
             machine.handle(self.now(), Input::Answer(out.id, answer));
+            any = true;
         }
+        any
     }
 
     fn take<M: Machine>(&mut self, machine: &mut M, message: Message) {
@@ -586,11 +599,14 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
     use std::thread;
 
+    use http::Method;
+
     use super::*;
     use crate::Control;
 
     const LIMIT: Duration = Duration::from_millis(100);
     const FIRST: DutyId = DutyId { lane: 0, serial: 0 };
+    const SECOND: DutyId = DutyId { lane: 1, serial: 0 };
 
     /// Says what the closure says, which hears what is answered by then.
     struct Script<P> {
@@ -630,12 +646,42 @@ mod tests {
             _: &mut dyn Read,
             control: &Control,
         ) -> Result<Response<Bytes>, Failure> {
-            control.answered(&Response::new(()));
+            let mut head = Response::new(());
+            *head.status_mut() = StatusCode::CREATED;
+            control.answered(&head);
             self.0.send(()).unwrap();
             let (end, ended) = channel::<()>();
             control.on_stop(move || drop(end));
             let _ = ended.recv();
             Err(Failure::new(FailureKind::Lost, "stopped"))
+        }
+    }
+
+    /// The same, but for a `DELETE`, which is answered whole. The second hears when that is posted.
+    struct HalfWordless(Wordless, Sender<()>);
+
+    impl Transport for HalfWordless {
+        fn exchange(
+            &self,
+            request: Request<Body>,
+            terms: &Terms,
+            body: &mut dyn Read,
+            control: &Control,
+        ) -> Result<Response<Bytes>, Failure> {
+            if request.method() != Method::DELETE {
+                return self.0.exchange(request, terms, body, control);
+            }
+            let posted = AtDrop(self.1.clone());
+            control.on_stop(move || drop(posted));
+            Ok(Response::new(Bytes::new()))
+        }
+    }
+
+    struct AtDrop(Sender<()>);
+
+    impl Drop for AtDrop {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
         }
     }
 
@@ -654,10 +700,12 @@ mod tests {
     }
 
     /// An exchange without a body, which may take that long.
-    fn exchange() -> Duty {
+    fn exchange(method: Method) -> Duty {
         let mut terms = Terms::new(Op::Create);
         terms.answer = LIMIT;
-        Duty::Exchange(Request::new(0..0), terms)
+        let mut request = Request::new(0..0);
+        *request.method_mut() = method;
+        Duty::Exchange(request, terms)
     }
 
     #[test]
@@ -674,11 +722,42 @@ mod tests {
         script(Wordless(tell), options, move |_, answered| {
             polls += 1;
             match polls {
-                1 => Output::Begin(FIRST, exchange()),
+                1 => Output::Begin(FIRST, exchange(Method::POST)),
                 2 => Output::Event(Event::Orphaned),
                 _ => {
                     assert_eq!(answered, [FIRST]);
                     Output::Done(Ok(()))
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_answered_while_another_answer_is_shown_is_not_lost_to_that() {
+        let ((tell, headed), (tell_posted, posted)) = (channel(), channel());
+        let options = Options {
+            on_response: Some(Box::new(move |response, _| {
+                if response.status() == StatusCode::OK {
+                    headed.recv().unwrap();
+                    thread::sleep(LIMIT);
+                }
+            })),
+            ..Options::default()
+        };
+        let transport = HalfWordless(Wordless(tell), tell_posted);
+        let mut polls = 0;
+        script(transport, options, move |_, answered| {
+            polls += 1;
+            match polls {
+                _ if answered.contains(&SECOND) => {
+                    assert!(answered.contains(&FIRST));
+                    Output::Done(Ok(()))
+                }
+                1 => Output::Begin(FIRST, exchange(Method::POST)),
+                2 => Output::Begin(SECOND, exchange(Method::DELETE)),
+                _ => {
+                    posted.recv().unwrap();
+                    Output::Event(Event::Orphaned)
                 }
             }
         });
@@ -697,7 +776,7 @@ mod tests {
             match polls {
                 1 => {
                     due = now + LIMIT;
-                    Output::Begin(FIRST, exchange())
+                    Output::Begin(FIRST, exchange(Method::POST))
                 }
                 2 => {
                     headed.recv().unwrap();
