@@ -177,7 +177,8 @@ impl Entry {
     }
 
     /// Puts this checkpoint there, durably: after a crash there is either this one or the one
-    /// before.
+    /// before. Some file systems cannot sync a folder: there it may be the one before even when this
+    /// has returned.
     ///
     /// # Errors
     ///
@@ -194,7 +195,7 @@ impl Entry {
         };
         write().map_err(StoreError::io("write", &new))?;
         fs::rename(&new, &path).map_err(StoreError::io("write", &path))?;
-        self.sync()
+        sync(&self.folder)
     }
 
     /// Forgets the checkpoint that is there, if there is one.
@@ -206,7 +207,7 @@ impl Entry {
         // With what a crash left behind.
         let new = remove(&self.new_path())?;
         if remove(&self.path())? || new {
-            self.sync()?;
+            sync(&self.folder)?;
         }
         Ok(())
     }
@@ -219,15 +220,6 @@ impl Entry {
 
     fn new_path(&self) -> PathBuf {
         self.folder.join(format!("{}.new", self.name))
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        // Elsewhere than on Unix a folder cannot be opened.
-        #[cfg(unix)]
-        File::open(&self.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(StoreError::io("write", &self.folder))?;
-        Ok(())
     }
 }
 
@@ -299,6 +291,29 @@ fn locked(file: File, path: &Path) -> Result<Option<File>, StoreError> {
     let held = file.metadata().map_err(StoreError::io("read", path))?;
     let named = fs::symlink_metadata(path);
     Ok(named.is_ok_and(|named| same(&held, &named)).then_some(file))
+}
+
+/// Has what is in the folder survive a crash, where its file system can say so of a folder.
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    // Elsewhere than on Unix a folder cannot be opened.
+    #[cfg(unix)]
+    File::open(folder)
+        .and_then(|folder| match folder.sync_all() {
+            Err(error) if cannot_sync(&error) => Ok(()),
+            synced => synced,
+        })
+        .map_err(StoreError::io("write", folder))?;
+    Ok(())
+}
+
+/// Some file systems, of networks and of users' programs, sync files and no folders. What was written
+/// is there all the same.
+#[cfg(unix)]
+fn cannot_sync(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let known = [Errno::INVAL, Errno::BADF, Errno::NOTSUP, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|error| known.contains(&error))
 }
 
 /// Whether there was something to remove.
@@ -381,6 +396,29 @@ mod tests {
             name(OsStr::new("/a"), "https://h/x@y"),
             name(OsStr::new("/a"), "https://h/z@y")
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_no_failure_and_one_that_fails_is() {
+        use rustix::io::Errno;
+
+        let table = [
+            (Errno::INVAL, true),
+            (Errno::BADF, true),
+            (Errno::NOTSUP, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::IO, false),
+            (Errno::NOSPC, false),
+            (Errno::ROFS, false),
+            (Errno::ACCESS, false),
+        ];
+        for (error, expected) in table {
+            assert_eq!(cannot_sync(&error.into()), expected, "{error}");
+        }
+        assert!(!cannot_sync(&ErrorKind::InvalidInput.into()));
+        #[cfg(target_os = "linux")]
+        sync(Path::new("/proc")).unwrap();
     }
 
     #[cfg(unix)]
