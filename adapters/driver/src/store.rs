@@ -132,16 +132,8 @@ impl Store {
             std::path::absolute(&self.folder).map_err(StoreError::io("find", &self.folder))?;
         // Without a slash at the end, which would follow a link.
         let folder: PathBuf = folder.components().collect();
-        let mut builder = DirBuilder::new();
-        // Its parents too, where they are missing: whoever may write there may exchange it.
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(&folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(StoreError::io("make", &folder)(error));
-            }
-            _ => (),
+        for folder in make(&folder).map_err(StoreError::io("make", &folder))? {
+            sync(folder)?;
         }
         let metadata = fs::symlink_metadata(&folder).map_err(StoreError::io("read", &folder))?;
         match exposed(&metadata) {
@@ -231,6 +223,22 @@ impl Drop for Entry {
             let _ = fs::remove_file(self.folder.join(format!("{}.lock", self.name)));
         }
         let _ = self.lock.unlock();
+    }
+}
+
+/// Makes the folder, if it is missing, with its parents: whoever may write there may exchange it. Says
+/// which folders have a new one in them.
+fn make(folder: &Path) -> io::Result<Vec<&Path>> {
+    let missing = |folder: &&Path| fs::symlink_metadata(folder).is_err();
+    let made = folder.ancestors().take_while(missing);
+    let grown = made.filter_map(Path::parent).collect();
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(grown),
     }
 }
 
@@ -396,6 +404,18 @@ mod tests {
             name(OsStr::new("/a"), "https://h/x@y"),
             name(OsStr::new("/a"), "https://h/z@y")
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_made_is_new_in_the_one_above() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let above = folder.path().join("a");
+        let place = above.join("b");
+        assert_eq!(make(&place).unwrap(), [&*above, folder.path()]);
+        assert!(place.is_dir());
+        assert_eq!(make(&place).unwrap(), [] as [&Path; 0]);
+        fs::remove_dir(&place).unwrap();
+        assert_eq!(make(&place).unwrap(), [&*above]);
     }
 
     #[cfg(unix)]
