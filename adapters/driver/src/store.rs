@@ -185,8 +185,13 @@ impl Entry {
             file.write_all(checkpoint.to_text().as_bytes())?;
             file.sync_all()
         };
-        write().map_err(StoreError::io("write", &new))?;
-        fs::rename(&new, &path).map_err(StoreError::io("write", &path))?;
+        let written = write().map_err(StoreError::io("write", &new));
+        let named = || fs::rename(&new, &path).map_err(StoreError::io("write", &path));
+        if let Err(error) = written.and_then(|()| named()) {
+            // It may have the whole URL of the upload.
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
         sync(&self.folder)
     }
 
@@ -216,11 +221,15 @@ impl Entry {
 }
 
 impl Drop for Entry {
-    /// A lock with nothing to lock goes; whoever waits for it sees that (`locked`).
+    /// A lock with nothing to lock goes, with what was half saved; whoever waits for it sees that
+    /// (`locked`).
     fn drop(&mut self) {
-        if cfg!(unix) && !self.path().exists() {
-            // If it stays, it does no harm.
-            let _ = fs::remove_file(self.folder.join(format!("{}.lock", self.name)));
+        if !self.path().exists() {
+            let _ = fs::remove_file(self.new_path());
+            if cfg!(unix) {
+                // If it stays, it does no harm.
+                let _ = fs::remove_file(self.folder.join(format!("{}.lock", self.name)));
+            }
         }
         let _ = self.lock.unlock();
     }

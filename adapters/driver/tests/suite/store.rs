@@ -183,6 +183,29 @@ fn a_save_that_fails_leaves_the_one_before() {
     assert_eq!(entry.load().unwrap(), Some(checkpoint(1)));
 }
 
+#[test]
+fn a_save_that_fails_leaves_nothing_of_its_own() {
+    let place = Place::new();
+    let entry = place.entry().unwrap();
+    // A folder where the checkpoint is to go, with something in it.
+    fs::create_dir_all(entry.path().join("a")).unwrap();
+    assert!(matches!(
+        entry.save(&checkpoint(1)),
+        Err(StoreError::Io { .. })
+    ));
+    assert!(!entry.path().with_extension("new").exists());
+}
+
+#[test]
+fn what_was_half_saved_goes_with_the_lock() {
+    let place = Place::new();
+    let entry = place.entry().unwrap();
+    let new = entry.path().with_extension("new");
+    fs::write(&new, "a capability").unwrap();
+    drop(entry);
+    assert!(!new.exists());
+}
+
 #[cfg(unix)]
 mod unix {
     use std::io::Write as _;
