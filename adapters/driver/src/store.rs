@@ -106,11 +106,9 @@ impl Store {
     /// # Errors
     ///
     /// [`Busy`](StoreError::Busy) where somebody else has it; otherwise where the folder cannot be
-    /// made, read or trusted.
+    /// made, read or trusted, or neither the file nor the folder that it was in can be found.
     pub fn entry(&self, path: &Path, endpoint: &str) -> Result<Entry, StoreError> {
-        // A file that is gone has a place all the same.
-        let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-        let path = path.map_err(StoreError::io("find", &self.folder))?;
+        let path = place(path).map_err(StoreError::io("find", path))?;
         self.entry_named(path.as_os_str(), endpoint)
     }
 
@@ -232,6 +230,19 @@ impl Drop for Entry {
             }
         }
         let _ = self.lock.unlock();
+    }
+}
+
+/// The file's canonical path. One that is gone has that all the same, if its folder is there.
+fn place(path: &Path) -> io::Result<PathBuf> {
+    let gone = match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => error,
+        found => return found,
+    };
+    let path = std::path::absolute(path)?;
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => Ok(fs::canonicalize(folder)?.join(name)),
+        _ => Err(gone),
     }
 }
 
