@@ -128,12 +128,11 @@ impl http_body::Body for UploadBody {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let body = self.get_mut();
         if body.left == 0 {
-            let trailer = body.trailer.take();
-            if trailer.is_some() && body.exchange.stopped() {
-                // It would be the end of the request.
+            if body.trailer.is_some() && body.exchange.stopped() {
+                // It would be the end of the request, and so would nothing at all.
                 return Poll::Ready(Some(Err(io::ErrorKind::ConnectionAborted.into())));
             }
-            let trailer = trailer.and_then(Trailer::finish);
+            let trailer = body.trailer.take().and_then(Trailer::finish);
             return Poll::Ready(trailer.map(|trailer| Ok(Frame::trailers(trailer))));
         }
         let Poll::Ready(piece) = body.poll_piece(cx) else {
@@ -239,12 +238,17 @@ mod tests {
             let sha1 = Some(&Algorithm::SHA1);
             let mut body = UploadBody::new(&source, &(0..4), &exchange, sha1, &stack).unwrap();
             let cx = &mut Context::from_waker(Waker::noop());
-            let mut next = || Pin::new(&mut body).poll_frame(cx).map(Option::unwrap);
-            assert!(matches!(next(), Poll::Ready(Ok(frame)) if frame.is_data()));
+            let mut next = || Pin::new(&mut body).poll_frame(cx);
+            assert!(matches!(next(), Poll::Ready(Some(Ok(frame))) if frame.is_data()));
             if stopped {
                 exchange.stop();
+                for _ in 0..2 {
+                    assert!(matches!(next(), Poll::Ready(Some(Err(_)))));
+                }
+            } else {
+                assert!(matches!(next(), Poll::Ready(Some(Ok(frame))) if frame.is_trailers()));
+                assert!(matches!(next(), Poll::Ready(None)));
             }
-            assert!(matches!(next(), Poll::Ready(frame) if frame.is_err() == stopped));
         }
     }
 }

@@ -71,8 +71,12 @@ impl Many {
     }
 }
 
-/// Of each, if each has one: as one may be long, a hash.
+/// Of each, if each has one: as one may be long, a hash. A single one has its own, as it has its own
+/// name.
 fn identity(sources: &[Placed]) -> Option<String> {
+    if let [only] = sources {
+        return only.source.identity().map(str::to_owned);
+    }
     let mut hash = Sha256::new();
     for Placed { range, source } in sources {
         hash.update(range.start.to_be_bytes());
@@ -108,7 +112,15 @@ impl Source for Many {
         };
         // Never beyond its end, where the next one begins.
         let most = usize::try_from(range.end - at).map_or(buf.len(), |left| left.min(buf.len()));
-        source.read_at(&mut buf[..most], at - range.start)
+        let read = source.read_at(&mut buf[..most], at - range.start)?;
+        if read > most {
+            // What follows in the buffer is not the source's.
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it says that it read more than was asked for",
+            ));
+        }
+        Ok(read)
     }
 
     fn identity(&self) -> Option<&str> {
@@ -191,6 +203,26 @@ mod tests {
             Many::new([]),
             Err(Error::Misuse(tus_proto::Misuse::Parts))
         ));
+    }
+
+    #[test]
+    fn one_that_says_it_read_too_much_is_not_believed() {
+        struct Lies;
+        impl Source for Lies {
+            fn length(&self) -> Option<u64> {
+                Some(2)
+            }
+
+            fn read_at(&self, buf: &mut [u8], _: u64) -> io::Result<usize> {
+                Ok(buf.len() + 1)
+            }
+        }
+        let source = Many::new([Arc::new(Lies) as Arc<dyn Source>, Arc::new("llo")]).unwrap();
+        for at in 0..2 {
+            let error = source.read_at(&mut [0; 4], at).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
+        assert_eq!(source.read_at(&mut [0; 4], 2).unwrap(), 3);
     }
 
     #[test]

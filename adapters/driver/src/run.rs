@@ -140,8 +140,9 @@ pub(crate) async fn drive<M: Machine, W: Workers>(
         driver.take_counts(&mut machine);
         let until = loop {
             driver.listen(&mut machine).await;
-            match machine.poll(driver.now()) {
-                Output::Begin(id, duty) => driver.begin(&mut machine, id, duty),
+            let polled = Instant::now();
+            match machine.poll(driver.tick(polled)) {
+                Output::Begin(id, duty) => driver.begin(&mut machine, id, duty, polled),
                 Output::Stop(id) => driver.stop(id),
                 Output::Event(event) => driver.event(&event),
                 Output::Wait(until) => break until,
@@ -163,7 +164,7 @@ struct Driver<'a, 'o, W> {
     out: Vec<Out>,
     chores: Vec<Chore>,
     cancelled: Option<Cancel>,
-    /// When the machine wants to be polled.
+    /// When the machine wants to be polled, or may by what it was told since.
     due: Option<Tick>,
     /// When the counts were last looked at.
     glanced: Instant,
@@ -186,7 +187,7 @@ struct Out {
     length: u64,
     /// What the machine was told of the transport's count.
     told: Option<u64>,
-    /// When it was begun, or last took a byte.
+    /// When the machine asked for it, or it last took a byte.
     heard: Instant,
     /// How long it may be silent while body remains.
     stall: Duration,
@@ -202,12 +203,15 @@ impl Out {
 
     /// Whether the machine may find that it takes too long. It may allow more than this, never less.
     fn is_late(&self) -> bool {
-        let limit = if self.counting() {
+        self.heard.elapsed() >= self.limit()
+    }
+
+    fn limit(&self) -> Duration {
+        if self.counting() {
             self.stall
         } else {
             self.answer
-        };
-        self.heard.elapsed() >= limit
+        }
     }
 }
 
@@ -227,16 +231,23 @@ impl<W> Drop for Driver<'_, '_, W> {
 
 impl<W: Workers> Driver<'_, '_, W> {
     fn now(&self) -> Tick {
-        Tick(self.epoch.elapsed())
+        self.tick(Instant::now())
+    }
+
+    fn tick(&self, at: Instant) -> Tick {
+        Tick(at.saturating_duration_since(self.epoch))
     }
 
     // What the machine wants.
 
-    fn begin<M: Machine>(&mut self, machine: &mut M, id: DutyId, duty: Duty) {
+    /// `polled`: when the machine asked for it, for its time runs from then.
+    fn begin<M: Machine>(&mut self, machine: &mut M, id: DutyId, duty: Duty, polled: Instant) {
         let exchange = Arc::new(Exchange::default());
         let stop = Some(Arc::clone(&exchange));
         let (work, exchange) = match duty {
-            Duty::Exchange(request, terms) => return self.exchange(machine, id, request, terms),
+            Duty::Exchange(request, terms) => {
+                return self.exchange(machine, id, request, terms, polled);
+            }
             Duty::Save(checkpoint) => match self.options.entry.clone() {
                 Some(entry) => (save(entry, checkpoint), None),
                 None => return machine.handle(self.now(), Input::Answer(id, Answer::Saved)),
@@ -320,6 +331,7 @@ impl<W: Workers> Driver<'_, '_, W> {
         id: DutyId,
         mut request: Request<Body>,
         terms: Terms,
+        polled: Instant,
     ) {
         self.show(&mut request, &terms);
         tracing::debug!(
@@ -338,7 +350,7 @@ impl<W: Workers> Driver<'_, '_, W> {
             exchange: Arc::clone(&exchange),
             length: request.body().end.saturating_sub(request.body().start),
             told: None,
-            heard: Instant::now(),
+            heard: polled,
             stall: terms.stall,
             answer: terms.answer,
         };
@@ -349,7 +361,10 @@ impl<W: Workers> Driver<'_, '_, W> {
             exchange,
         });
         match self.workers.start(id, Work::Exchange(job)) {
-            Ok(()) => self.out.push(out),
+            Ok(()) => {
+                self.expect(&out);
+                self.out.push(out);
+            }
             Err(failure) => {
                 machine.handle(self.now(), Input::Answer(id, Answer::Failed(failure)));
             }
@@ -417,25 +432,36 @@ impl<W: Workers> Driver<'_, '_, W> {
     /// Tells the machine what has happened before it may find that too much time has passed: the
     /// caller's callback may have taken it.
     async fn listen<M: Machine>(&mut self, machine: &mut M) {
-        let late = self.due.is_some_and(|due| due <= self.now());
-        if late {
-            self.workers.look().await;
-        }
-        self.take_cancel(machine);
-        while let Some(message) = self.workers.mailbox().take() {
-            self.take(machine, message);
-        }
-        if self.glanced.elapsed() >= GLANCE {
-            self.take_counts(machine);
-        }
-        if late {
-            self.take_heads(machine);
+        loop {
+            let late = self.is_due();
+            if late {
+                self.workers.look().await;
+            }
+            self.take_cancel(machine);
+            let mut heard = false;
+            while let Some(message) = self.workers.mailbox().take() {
+                self.take(machine, message);
+                heard = true;
+            }
+            if self.glanced.elapsed() >= GLANCE {
+                self.take_counts(machine);
+            }
+            heard |= late && self.take_heads(machine);
+            // What was heard may have taken time, too, and more may have come meanwhile.
+            if !heard && late == self.is_due() {
+                return;
+            }
         }
     }
 
+    fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= self.now())
+    }
+
     /// What is answered, but for words that are still to come, is answered: it must not be lost to a
-    /// deadline of its own.
-    fn take_heads<M: Machine>(&mut self, machine: &mut M) {
+    /// deadline of its own. Whether there was any.
+    fn take_heads<M: Machine>(&mut self, machine: &mut M) -> bool {
+        let mut any = false;
         // One by one: should the callback panic, the rest is still there to be stopped.
         let answered = |(at, out): (usize, &Out)| Some((at, out.exchange.head()?));
         let late = |(_, out): &(usize, &Out)| out.is_late();
@@ -459,7 +485,9 @@ impl<W: Workers> Driver<'_, '_, W> {
                 }
             };
             machine.handle(self.now(), Input::Answer(out.id, answer));
+            any = true;
         }
+        any
     }
 
     fn take<M: Machine>(&mut self, machine: &mut M, message: Message) {
@@ -512,7 +540,7 @@ impl<W: Workers> Driver<'_, '_, W> {
         self.out = out;
     }
 
-    fn take_count<M: Machine>(&self, machine: &mut M, out: &mut Out) {
+    fn take_count<M: Machine>(&mut self, machine: &mut M, out: &mut Out) {
         let count = out.exchange.count();
         if count == out.told {
             return;
@@ -521,13 +549,21 @@ impl<W: Workers> Driver<'_, '_, W> {
         if out.told.is_none() && count > Some(0) {
             machine.handle(self.now(), Input::Sent(out.id, 0));
         }
-        if out.counting() && count > Some(0) {
-            out.heard = Instant::now();
-        }
+        let more = out.counting() && count > Some(0);
         out.told = count;
+        if more {
+            out.heard = Instant::now();
+            self.expect(out);
+        }
         if let Some(count) = count {
             machine.handle(self.now(), Input::Sent(out.id, count));
         }
+    }
+
+    /// The machine may find that this one takes too long before the time that it said.
+    fn expect(&mut self, out: &Out) {
+        let at = self.tick(out.heard) + out.limit();
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     fn take_cancel<M: Machine>(&mut self, machine: &mut M) {
@@ -555,4 +591,202 @@ fn save(entry: Arc<Entry>, checkpoint: Option<Checkpoint>) -> Work {
             Err(error) => Answer::Failed(Failure::new(FailureKind::Lost, error.to_string())),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
+
+    use http::Method;
+
+    use super::*;
+    use crate::Control;
+
+    const LIMIT: Duration = Duration::from_millis(100);
+    const FIRST: DutyId = DutyId { lane: 0, serial: 0 };
+    const SECOND: DutyId = DutyId { lane: 1, serial: 0 };
+
+    /// Says what the closure says, which hears what is answered by then.
+    struct Script<P> {
+        poll: P,
+        answered: Vec<DutyId>,
+    }
+
+    impl<P> Machine for Script<P>
+    where
+        P: FnMut(Tick, &[DutyId]) -> Output<()> + Send + 'static,
+    {
+        type Success = ();
+
+        fn poll(&mut self, now: Tick) -> Output<()> {
+            (self.poll)(now, &self.answered)
+        }
+
+        fn handle(&mut self, _: Tick, input: Input) {
+            if let Input::Answer(id, Answer::Response(_)) = input {
+                self.answered.push(id);
+            }
+        }
+
+        fn checkpoint(&self) -> Option<Checkpoint> {
+            None
+        }
+    }
+
+    /// Has the head of an answer at once, and never its words.
+    struct Wordless(Sender<()>);
+
+    impl Transport for Wordless {
+        fn exchange(
+            &self,
+            _: Request<Body>,
+            _: &Terms,
+            _: &mut dyn Read,
+            control: &Control,
+        ) -> Result<Response<Bytes>, Failure> {
+            let mut head = Response::new(());
+            *head.status_mut() = StatusCode::CREATED;
+            control.answered(&head);
+            self.0.send(()).unwrap();
+            let (end, ended) = channel::<()>();
+            control.on_stop(move || drop(end));
+            let _ = ended.recv();
+            Err(Failure::new(FailureKind::Lost, "stopped"))
+        }
+    }
+
+    /// The same, but for a `DELETE`, which is answered whole. The second hears when that is posted.
+    struct HalfWordless(Wordless, Sender<()>);
+
+    impl Transport for HalfWordless {
+        fn exchange(
+            &self,
+            request: Request<Body>,
+            terms: &Terms,
+            body: &mut dyn Read,
+            control: &Control,
+        ) -> Result<Response<Bytes>, Failure> {
+            if request.method() != Method::DELETE {
+                return self.0.exchange(request, terms, body, control);
+            }
+            let posted = AtDrop(self.1.clone());
+            control.on_stop(move || drop(posted));
+            Ok(Response::new(Bytes::new()))
+        }
+    }
+
+    struct AtDrop(Sender<()>);
+
+    impl Drop for AtDrop {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+
+    fn script(
+        transport: impl Transport,
+        mut options: Options<'_>,
+        poll: impl FnMut(Tick, &[DutyId]) -> Output<()> + Send + 'static,
+    ) {
+        let machine = Script {
+            poll,
+            answered: Vec::new(),
+        };
+        let transport = Arc::new(transport) as Arc<dyn Transport>;
+        let source = Arc::new("") as Arc<dyn Source>;
+        run(machine, &transport, &source, &mut options).unwrap();
+    }
+
+    /// An exchange without a body, which may take that long.
+    fn exchange(method: Method) -> Duty {
+        let mut terms = Terms::new(Op::Create);
+        terms.answer = LIMIT;
+        let mut request = Request::new(0..0);
+        *request.method_mut() = method;
+        Duty::Exchange(request, terms)
+    }
+
+    #[test]
+    fn what_is_answered_during_a_callback_is_not_lost_to_it() {
+        let (tell, headed) = channel();
+        let options = Options {
+            on_event: Some(Box::new(move |_| {
+                headed.recv().unwrap();
+                thread::sleep(LIMIT);
+            })),
+            ..Options::default()
+        };
+        let mut polls = 0;
+        script(Wordless(tell), options, move |_, answered| {
+            polls += 1;
+            match polls {
+                1 => Output::Begin(FIRST, exchange(Method::POST)),
+                2 => Output::Event(Event::Orphaned),
+                _ => {
+                    assert_eq!(answered, [FIRST]);
+                    Output::Done(Ok(()))
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_answered_while_another_answer_is_shown_is_not_lost_to_that() {
+        let ((tell, headed), (tell_posted, posted)) = (channel(), channel());
+        let options = Options {
+            on_response: Some(Box::new(move |response, _| {
+                if response.status() == StatusCode::OK {
+                    headed.recv().unwrap();
+                    thread::sleep(LIMIT);
+                }
+            })),
+            ..Options::default()
+        };
+        let transport = HalfWordless(Wordless(tell), tell_posted);
+        let mut polls = 0;
+        script(transport, options, move |_, answered| {
+            polls += 1;
+            match polls {
+                _ if answered.contains(&SECOND) => {
+                    assert!(answered.contains(&FIRST));
+                    Output::Done(Ok(()))
+                }
+                1 => Output::Begin(FIRST, exchange(Method::POST)),
+                2 => Output::Begin(SECOND, exchange(Method::DELETE)),
+                _ => {
+                    posted.recv().unwrap();
+                    Output::Event(Event::Orphaned)
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_a_callback_takes_is_taken_from_the_exchange() {
+        let (tell, headed) = channel();
+        let options = Options {
+            on_request: Some(Box::new(|_, _| thread::sleep(LIMIT / 2))),
+            ..Options::default()
+        };
+        let (mut polls, mut due) = (0, Tick::default());
+        script(Wordless(tell), options, move |now, answered| {
+            polls += 1;
+            match polls {
+                1 => {
+                    due = now + LIMIT;
+                    Output::Begin(FIRST, exchange(Method::POST))
+                }
+                2 => {
+                    headed.recv().unwrap();
+                    Output::Wait(Some(due))
+                }
+                _ => {
+                    assert_eq!(answered, [FIRST]);
+                    Output::Done(Ok(()))
+                }
+            }
+        });
+    }
 }

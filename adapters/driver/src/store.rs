@@ -106,11 +106,9 @@ impl Store {
     /// # Errors
     ///
     /// [`Busy`](StoreError::Busy) where somebody else has it; otherwise where the folder cannot be
-    /// made, read or trusted.
+    /// made, read or trusted, or neither the file nor the folder that it was in can be found.
     pub fn entry(&self, path: &Path, endpoint: &str) -> Result<Entry, StoreError> {
-        // A file that is gone has a place all the same.
-        let path = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
-        let path = path.map_err(StoreError::io("find", &self.folder))?;
+        let path = place(path).map_err(StoreError::io("find", path))?;
         self.entry_named(path.as_os_str(), endpoint)
     }
 
@@ -132,16 +130,8 @@ impl Store {
             std::path::absolute(&self.folder).map_err(StoreError::io("find", &self.folder))?;
         // Without a slash at the end, which would follow a link.
         let folder: PathBuf = folder.components().collect();
-        let mut builder = DirBuilder::new();
-        // Its parents too, where they are missing: whoever may write there may exchange it.
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.create(&folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(StoreError::io("make", &folder)(error));
-            }
-            _ => (),
+        for folder in make(&folder).map_err(StoreError::io("make", &folder))? {
+            sync(folder)?;
         }
         let metadata = fs::symlink_metadata(&folder).map_err(StoreError::io("read", &folder))?;
         match exposed(&metadata) {
@@ -177,7 +167,8 @@ impl Entry {
     }
 
     /// Puts this checkpoint there, durably: after a crash there is either this one or the one
-    /// before.
+    /// before. Some file systems cannot sync a folder: there it may be the one before even when this
+    /// has returned.
     ///
     /// # Errors
     ///
@@ -192,9 +183,14 @@ impl Entry {
             file.write_all(checkpoint.to_text().as_bytes())?;
             file.sync_all()
         };
-        write().map_err(StoreError::io("write", &new))?;
-        fs::rename(&new, &path).map_err(StoreError::io("write", &path))?;
-        self.sync()
+        let written = write().map_err(StoreError::io("write", &new));
+        let named = || fs::rename(&new, &path).map_err(StoreError::io("write", &path));
+        if let Err(error) = written.and_then(|()| named()) {
+            // It may have the whole URL of the upload.
+            let _ = fs::remove_file(&new);
+            return Err(error);
+        }
+        sync(&self.folder)
     }
 
     /// Forgets the checkpoint that is there, if there is one.
@@ -206,7 +202,7 @@ impl Entry {
         // With what a crash left behind.
         let new = remove(&self.new_path())?;
         if remove(&self.path())? || new {
-            self.sync()?;
+            sync(&self.folder)?;
         }
         Ok(())
     }
@@ -220,25 +216,49 @@ impl Entry {
     fn new_path(&self) -> PathBuf {
         self.folder.join(format!("{}.new", self.name))
     }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        // Elsewhere than on Unix a folder cannot be opened.
-        #[cfg(unix)]
-        File::open(&self.folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(StoreError::io("write", &self.folder))?;
-        Ok(())
-    }
 }
 
 impl Drop for Entry {
-    /// A lock with nothing to lock goes; whoever waits for it sees that (`locked`).
+    /// A lock with nothing to lock goes, with what was half saved; whoever waits for it sees that
+    /// (`locked`).
     fn drop(&mut self) {
-        if cfg!(unix) && !self.path().exists() {
-            // If it stays, it does no harm.
-            let _ = fs::remove_file(self.folder.join(format!("{}.lock", self.name)));
+        if !self.path().exists() {
+            let _ = fs::remove_file(self.new_path());
+            if cfg!(unix) {
+                // If it stays, it does no harm.
+                let _ = fs::remove_file(self.folder.join(format!("{}.lock", self.name)));
+            }
         }
         let _ = self.lock.unlock();
+    }
+}
+
+/// The file's canonical path. One that is gone has that all the same, if its folder is there.
+fn place(path: &Path) -> io::Result<PathBuf> {
+    let gone = match fs::canonicalize(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => error,
+        found => return found,
+    };
+    let path = std::path::absolute(path)?;
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => Ok(fs::canonicalize(folder)?.join(name)),
+        _ => Err(gone),
+    }
+}
+
+/// Makes the folder, if it is missing, with its parents: whoever may write there may exchange it. Says
+/// which folders have a new one in them.
+fn make(folder: &Path) -> io::Result<Vec<&Path>> {
+    let missing = |folder: &&Path| fs::symlink_metadata(folder).is_err();
+    let made = folder.ancestors().take_while(missing);
+    let grown = made.filter_map(Path::parent).collect();
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(grown),
     }
 }
 
@@ -299,6 +319,29 @@ fn locked(file: File, path: &Path) -> Result<Option<File>, StoreError> {
     let held = file.metadata().map_err(StoreError::io("read", path))?;
     let named = fs::symlink_metadata(path);
     Ok(named.is_ok_and(|named| same(&held, &named)).then_some(file))
+}
+
+/// Has what is in the folder survive a crash, where its file system can say so of a folder.
+fn sync(folder: &Path) -> Result<(), StoreError> {
+    // Elsewhere than on Unix a folder cannot be opened.
+    #[cfg(unix)]
+    File::open(folder)
+        .and_then(|folder| match folder.sync_all() {
+            Err(error) if cannot_sync(&error) => Ok(()),
+            synced => synced,
+        })
+        .map_err(StoreError::io("write", folder))?;
+    Ok(())
+}
+
+/// Some file systems, of networks and of users' programs, sync files and no folders. What was written
+/// is there all the same.
+#[cfg(unix)]
+fn cannot_sync(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+
+    let known = [Errno::INVAL, Errno::BADF, Errno::NOTSUP, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|error| known.contains(&error))
 }
 
 /// Whether there was something to remove.
@@ -381,6 +424,41 @@ mod tests {
             name(OsStr::new("/a"), "https://h/x@y"),
             name(OsStr::new("/a"), "https://h/z@y")
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_made_is_new_in_the_one_above() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let above = folder.path().join("a");
+        let place = above.join("b");
+        assert_eq!(make(&place).unwrap(), [&*above, folder.path()]);
+        assert!(place.is_dir());
+        assert_eq!(make(&place).unwrap(), [] as [&Path; 0]);
+        fs::remove_dir(&place).unwrap();
+        assert_eq!(make(&place).unwrap(), [&*above]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_synced_is_no_failure_and_one_that_fails_is() {
+        use rustix::io::Errno;
+
+        let table = [
+            (Errno::INVAL, true),
+            (Errno::BADF, true),
+            (Errno::NOTSUP, true),
+            (Errno::OPNOTSUPP, true),
+            (Errno::IO, false),
+            (Errno::NOSPC, false),
+            (Errno::ROFS, false),
+            (Errno::ACCESS, false),
+        ];
+        for (error, expected) in table {
+            assert_eq!(cannot_sync(&error.into()), expected, "{error}");
+        }
+        assert!(!cannot_sync(&ErrorKind::InvalidInput.into()));
+        #[cfg(target_os = "linux")]
+        sync(Path::new("/proc")).unwrap();
     }
 
     #[cfg(unix)]

@@ -125,6 +125,74 @@ fn a_file_of_the_same_size_and_another_time_has_changed() {
     assert!(is_changed(&error), "{error}");
 }
 
+/// Does this until the clock of the file system has moved on.
+#[cfg(unix)]
+fn until_it_shows(path: &std::path::Path, mut change: impl FnMut(u32)) {
+    use std::os::unix::fs::MetadataExt;
+
+    let file = File::open(path).unwrap();
+    let changed = || {
+        let metadata = file.metadata().unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    let before = changed();
+    let mut times = 0;
+    while changed() == before {
+        change(times);
+        times += 1;
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_whose_time_was_put_back_has_changed() {
+    let (error, there) = changed_under_way(|path| {
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        let before = file.metadata().unwrap().modified().unwrap();
+        until_it_shows(path, |_| {
+            std::os::unix::fs::FileExt::write_all_at(&file, b"x", 0).unwrap();
+            file.set_modified(before).unwrap();
+        });
+    });
+    assert!(is_changed(&error), "{error}");
+    assert!(there < 300_000);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_only_moved_linked_or_forbidden_has_not_changed() {
+    use std::os::unix::fs::PermissionsExt;
+
+    type Change = fn(&std::path::Path);
+    let changes: [Change; 3] = [
+        |path| {
+            let moved = |times| path.with_extension(format!("{times}"));
+            fs::rename(path, moved(0)).unwrap();
+            until_it_shows(&moved(0), |times| {
+                fs::rename(moved(times), moved(times + 1)).unwrap();
+            });
+        },
+        |path| {
+            until_it_shows(path, |times| {
+                fs::hard_link(path, path.with_extension(format!("{times}"))).unwrap();
+            });
+        },
+        |path| {
+            until_it_shows(path, |_| {
+                fs::set_permissions(path, PermissionsExt::from_mode(0o400)).unwrap();
+            });
+        },
+    ];
+    for change in changes {
+        let (_folder, path) = file(300_000);
+        let source = FileSource::open(&path).unwrap();
+        change(&path);
+        let line = Line::good();
+        line.upload().send(source).unwrap();
+        assert_eq!(line.content(), bytes(300_000));
+    }
+}
+
 #[test]
 fn a_file_that_another_takes_the_place_of_is_sent_as_it_was() {
     let (folder, path) = file(300_000);

@@ -75,6 +75,29 @@ fn a_later_run_goes_on_where_the_server_is() {
 }
 
 #[test]
+fn one_source_of_several_and_that_source_alone_go_on_from_each_other() {
+    type Send = fn(&Arc<Line>, &Place) -> Result<tus_proto::Uploaded, Error>;
+
+    let alone = |line: &Arc<Line>, place: &Place| send(line, place);
+    let of_several = |line: &Arc<Line>, place: &Place| {
+        line.client()
+            .upload_many(ENDPOINT, [place.source()])
+            .config(|config| config.creation_body = 0)
+            .resume_from(place.store())
+            .send()
+    };
+    let ways: [(Send, Send); 2] = [(alone, of_several), (of_several, alone)];
+    for (first, then) in ways {
+        let place = Place::new();
+        let line = broken(Options::default());
+        first(&line, &place).unwrap_err();
+        then(&line, &place).unwrap();
+        assert_eq!(line.content(), bytes(200_000));
+        assert_eq!(line.methods(), "POST PATCH HEAD PATCH");
+    }
+}
+
+#[test]
 fn credentials_in_the_endpoint_are_this_runs_and_not_on_disk() {
     let place = Place::new();
     let line = broken(Options {

@@ -105,7 +105,20 @@ fn a_path_is_the_same_however_it_is_written() {
     drop(entry);
     // A file that is gone by now is at no other place than before.
     fs::remove_file(&place.file).unwrap();
-    place.entry().unwrap();
+    let entry = place.entry().unwrap();
+    assert_eq!(entry.load().unwrap(), Some(checkpoint(1)));
+}
+
+#[test]
+fn a_file_that_is_nowhere_is_named() {
+    let place = Place::new();
+    let nowhere = place.folder.path().join("none").join("a.bin");
+    let error = place.store().entry(&nowhere, ENDPOINT).unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Io { path, source, .. }
+            if *path == nowhere && source.kind() == std::io::ErrorKind::NotFound),
+        "{error}"
+    );
 }
 
 #[test]
@@ -181,6 +194,29 @@ fn a_save_that_fails_leaves_the_one_before() {
         Err(StoreError::Io { .. })
     ));
     assert_eq!(entry.load().unwrap(), Some(checkpoint(1)));
+}
+
+#[test]
+fn a_save_that_fails_leaves_nothing_of_its_own() {
+    let place = Place::new();
+    let entry = place.entry().unwrap();
+    // A folder where the checkpoint is to go, with something in it.
+    fs::create_dir_all(entry.path().join("a")).unwrap();
+    assert!(matches!(
+        entry.save(&checkpoint(1)),
+        Err(StoreError::Io { .. })
+    ));
+    assert!(!entry.path().with_extension("new").exists());
+}
+
+#[test]
+fn what_was_half_saved_goes_with_the_lock() {
+    let place = Place::new();
+    let entry = place.entry().unwrap();
+    let new = entry.path().with_extension("new");
+    fs::write(&new, "a capability").unwrap();
+    drop(entry);
+    assert!(!new.exists());
 }
 
 #[cfg(unix)]
@@ -259,6 +295,18 @@ mod unix {
         fs::remove_file(place.path()).unwrap();
         fs::write(place.path(), "").unwrap();
         assert!(matches!(place.entry(), Err(StoreError::Exposed { .. })));
+    }
+
+    #[test]
+    fn a_file_that_is_gone_is_found_behind_a_link_to_its_folder() {
+        let place = Place::new();
+        let link = place.folder.path().join("link");
+        symlink(place.folder.path(), &link).unwrap();
+        let path = link.join("a.bin");
+        let entry = || place.store().entry(&path, ENDPOINT).unwrap();
+        entry().save(&checkpoint(1)).unwrap();
+        fs::remove_file(&place.file).unwrap();
+        assert_eq!(entry().load().unwrap(), Some(checkpoint(1)));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
 
 use tus_driver::{
     Canceller, Client, Error, Options, ReaderSource, SeekSource, Source, Transport, UploadCall, run,
@@ -166,31 +168,37 @@ fn pipe_then(length: usize, fault: Fault) -> impl Read + Send + 'static {
     Cursor::new(bytes(length)).chain(Broken(fault))
 }
 
-/// A reader that waits until it is let go.
-struct Waiting(Receiver<()>);
+/// A reader that says when it is read, and then waits until it is let go.
+struct Waiting {
+    reads: Sender<()>,
+    open: Receiver<()>,
+}
 
 impl Read for Waiting {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        let _ = self.0.recv();
+        self.reads.send(()).unwrap();
+        let _ = self.open.recv();
         Ok(0)
     }
 }
 
 #[test]
 fn a_stream_that_gives_nothing_is_left_when_it_is_cancelled() {
-    let (_open, wait) = channel();
+    let ((say, reads), (_let_go, open)) = (channel(), channel());
     let line = Line::good();
     let canceller = Canceller::new();
-    let other = canceller.clone();
-    let error = upload(&line, 10_000)
-        .canceller(canceller)
-        .on_event(move |event| {
-            if let tus_proto::Event::Created { .. } = event {
-                other.cancel(Cancel::Terminate);
-            }
-        })
-        .send(ReaderSource::new(Waiting(wait)))
-        .unwrap_err();
+    let call = upload(&line, 10_000)
+        .config(|config| config.creation_body = 0)
+        .canceller(canceller.clone());
+    let (tell, ended) = channel();
+    thread::spawn(move || {
+        let _ = tell.send(call.send(ReaderSource::new(Waiting { reads: say, open })));
+    });
+    reads.recv().unwrap();
+    assert_eq!(line.server().uploads().count(), 1);
+    canceller.cancel(Cancel::Terminate);
+    let ended = ended.recv_timeout(Duration::from_secs(20));
+    let error = ended.expect("it waits for the reader").unwrap_err();
     assert!(
         matches!(
             error,
