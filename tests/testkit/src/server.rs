@@ -308,18 +308,17 @@ impl Server {
     }
 
     /// Appends bytes to an upload behind the client's back, as another client does that shares its
-    /// URL. Gives how many fitted.
+    /// URL. Gives how many fitted: without a length, the limit is [`Options::max_size`].
     pub fn write(&mut self, url: &str, bytes: &[u8]) -> u64 {
         let Some(id) = self.find(url) else {
             return 0;
         };
         self.displace(id);
+        let limit = self.limit(self.uploads[&id].length);
         let Some(upload) = self.uploads.get_mut(&id) else {
             return 0;
         };
-        let room = upload
-            .length
-            .map_or(u64::MAX, |length| length - upload.offset());
+        let room = limit.saturating_sub(upload.offset());
         let taken = fit(bytes, room);
         upload.content.extend_from_slice(&bytes[..taken]);
         self.join();

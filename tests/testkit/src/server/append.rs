@@ -61,7 +61,7 @@ impl Server {
             return Err(refuse(StatusCode::CONFLICT, words));
         }
         self.check_length(upload, length)?;
-        Self::check_fits(left, self.limit(whole) - from)?;
+        Self::check_fits(left, self.limit(whole).saturating_sub(from))?;
 
         let mut keep = self.keep(id, whole, check);
         if keep.check.is_some() {
@@ -94,7 +94,7 @@ impl Server {
         Keep {
             id,
             room: room.unwrap_or(u64::MAX),
-            missing: Some(self.limit(length) - upload.offset()),
+            missing: Some(self.limit(length).saturating_sub(upload.offset())),
             check,
             held: Vec::new(),
             length: None,

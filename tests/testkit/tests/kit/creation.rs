@@ -189,6 +189,17 @@ fn n6_a_deferred_length_has_a_limit_too() {
 }
 
 #[test]
+fn n6_another_writer_goes_no_further_than_the_limit() {
+    let mut server = limited(4, []);
+    let target = location(&server.handle(defer()));
+    assert_eq!(server.write(&target, b"hello"), 4);
+    assert_eq!(server.write(&target, b"o"), 0);
+    assert_status(&server.handle(patch(&target, 4, b"o")), 413);
+    assert_status(&server.handle(patch(&target, 4, b"")), 204);
+    assert_eq!(server.upload(&target).unwrap().content(), b"hell");
+}
+
+#[test]
 fn quirk_the_body_of_a_creation_is_ignored() {
     let ignored = |quirks: &[Quirk]| {
         let mut server = server(quirks);
