@@ -86,7 +86,7 @@ enum Purpose {
     /// Append it to an upload.
     Keep(Keep),
     /// Throw the body away; this is the answer.
-    Discard(Response<Bytes>),
+    Discard(Result<Response<Bytes>, Refusal>),
     /// Another request has taken the upload over.
     Displaced,
 }
@@ -227,7 +227,7 @@ impl Server {
             _ if open.left.is_some_and(|left| left > 0) => {
                 Err(bad("ERR_UNEXPECTED_EOF: the body ended early"))
             }
-            Purpose::Discard(response) => Ok(response),
+            Purpose::Discard(outcome) => outcome,
             Purpose::Keep(keep) => self.conclude(open.record, keep),
         };
         self.seal(open.record, outcome)

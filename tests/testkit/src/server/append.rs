@@ -25,8 +25,8 @@ pub(super) struct Keep {
     pub(super) held: Vec<u8>,
     /// The length that the request brought, and that waits with the bytes.
     length: Option<u64>,
-    /// Whether the upload was not complete before.
-    fresh: bool,
+    /// Whether the upload was not complete before, or not there.
+    pub(super) fresh: bool,
     /// The answer to the creation that the body came with.
     pub(super) created: Option<Response<Bytes>>,
 }

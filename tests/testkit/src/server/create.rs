@@ -78,13 +78,14 @@ impl Server {
         let purpose = if kept && !self.has(&Quirk::IgnoresCreationBody) {
             let mut keep = self.keep(id, length, check);
             keep.created = Some(response);
+            keep.fresh = true;
             Purpose::Keep(keep)
         } else {
             self.announce_expiry(id, &mut response);
             if kept {
                 self.say_offset_at_creation(0, &mut response);
             }
-            Purpose::Discard(response)
+            Purpose::Discard(self.completed(id, response))
         };
         Ok(self.open(Open {
             record,

@@ -123,6 +123,21 @@ fn k1_a_creation_is_checked_too() {
 }
 
 #[test]
+fn k1_an_empty_creation_that_is_checked_completes_an_upload_too() {
+    let empty = "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=";
+    let quirk = Quirk::RefusesCompletion(422);
+    for quirks in [vec![quirk.clone()], vec![quirk, Quirk::IgnoresCreationBody]] {
+        let mut server = server(quirks);
+        assert_status(&server.handle(checked(create_with(0, b""), empty)), 422);
+        assert_status(&server.handle(checked(create_with(5, b""), empty)), 201);
+        assert!(server.uploads().next().unwrap().is_complete());
+    }
+    let mut server = server([Quirk::MovesCompleted]);
+    assert_status(&server.handle(checked(create_with(0, b""), empty)), 201);
+    assert_eq!((server.moved().len(), server.uploads().count()), (1, 0));
+}
+
+#[test]
 fn k1_a_length_waits_for_the_check_too() {
     let mut server = server([]);
     let target = location(&server.handle(defer()));

@@ -297,6 +297,16 @@ fn quirk_the_completion_is_refused_after_all_was_kept() {
     let target = location(&server.handle(defer()));
     let last = with(patch(&target, 0, b""), "upload-length", "0");
     assert_status(&server.handle(last), 422);
+
+    // Nothing of a body is kept here, and nothing is missing.
+    let mut server = Server::new(Options {
+        extensions: vec![Extension::Creation],
+        quirks: vec![Quirk::RefusesCompletion(422)],
+        ..Options::default()
+    });
+    assert_status(&server.handle(create_with(0, b"hello")), 422);
+    assert_eq!(server.log()[0].body, 5);
+    assert!(server.uploads().next().unwrap().is_complete());
 }
 
 #[test]
