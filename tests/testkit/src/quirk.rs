@@ -37,8 +37,9 @@ pub enum Quirk {
     /// Of each PATCH, and of each creation with a body, only the first bytes, this many, are kept; the
     /// answer says so. With 0 the answer is a success and an unchanged offset.
     TakesOnly(u64),
-    /// A PATCH or a creation with a longer body is answered 413, in HTML and before it is read, as by
-    /// a proxy with a limit to the size of requests. One in chunks passes.
+    /// A request with a longer body is answered 413, in HTML and before it is read, as by a proxy with
+    /// a limit to the size of requests: the server does not see it, whatever it would have said. One
+    /// in chunks passes.
     MaxBody(u64),
     /// A PATCH with a shorter body is answered 400, unless it is the upload's last.
     MinBody(u64),

@@ -1,8 +1,9 @@
 //! How uploads grow (core protocol, section "PATCH").
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::checksum::Check;
 use super::fields::{number, text};
@@ -46,7 +47,6 @@ impl Server {
         let upload = &self.uploads[&id];
         let offset = upload.offset();
         let whole = upload.length.or(length);
-        self.check_most(left)?;
         if let Some(body) = left {
             self.check_least(
                 body,
@@ -123,11 +123,13 @@ impl Server {
     }
 
     /// Whether a body is not too long for what is in front of this server.
-    pub(super) fn check_most(&self, body: Option<u64>) -> Result<(), Refusal> {
+    pub(super) fn check_most(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let most = self.quirk(|quirk| match quirk {
             Quirk::MaxBody(most) => Some(*most),
             _ => None,
         });
+        // A length that is none is for the server to refuse.
+        let body = number(headers, CONTENT_LENGTH.as_str()).ok().flatten();
         match most.zip(body) {
             Some((most, body)) if body > most => Err(page(
                 StatusCode::PAYLOAD_TOO_LARGE,

@@ -120,7 +120,6 @@ impl Server {
         if let Some(status) = status {
             return Err(refuse_as(status, "a creation has no body here"));
         }
-        self.check_most(body)?;
         Self::check_media_type(headers)?;
         Self::check_fits(body, self.limit(length))
     }

@@ -19,6 +19,7 @@ impl Server {
     pub(super) fn dispatch(&mut self, head: &Parts, record: usize) -> Result<Begun, Refusal> {
         let method = self.method(head)?;
         self.log[record].method = method.clone();
+        self.check_most(&head.headers)?;
         let authorization = self.quirk(|quirk| match quirk {
             Quirk::Authorization(value) => Some(value),
             _ => None,
