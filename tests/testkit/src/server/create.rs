@@ -39,6 +39,7 @@ impl Server {
         }
         let body = self.body_length(&head.headers)?;
         let concat = self.concat(&head.headers)?;
+        let check = self.check(&head.headers)?;
         let metadata = one(&head.headers, UPLOAD_METADATA)?;
         if let Some(metadata) = metadata {
             parse_metadata(metadata).map_err(bad)?;
@@ -60,11 +61,7 @@ impl Server {
         if kept && body != Some(0) {
             self.check_creation_body(&head.headers, body, length)?;
         }
-        let check = if kept {
-            self.check(&head.headers)?
-        } else {
-            None
-        };
+        let check = check.filter(|_| kept);
 
         let (id, mut response) = self.establish(head, New { length, ..new });
         if body == Some(0) && check.is_none() {
