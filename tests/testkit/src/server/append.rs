@@ -141,18 +141,21 @@ impl Server {
 
     /// Whether a body is of a size that this server likes, where so much of the upload is missing.
     fn check_least(&self, body: u64, missing: u64) -> Result<(), Refusal> {
-        for quirk in &self.options.quirks {
-            match quirk {
-                Quirk::MinBody(least) if body < (*least).min(missing) => {
-                    return Err(bad("the body is too short"));
-                }
-                Quirk::BodyMultiple(unit) if body < missing && !body.is_multiple_of(*unit) => {
-                    return Err(bad(format!("the body must be a multiple of {unit} bytes")));
-                }
-                _ => {}
+        let least = self.quirk(|quirk| match quirk {
+            Quirk::MinBody(least) => Some(*least),
+            _ => None,
+        });
+        let unit = self.quirk(|quirk| match quirk {
+            Quirk::BodyMultiple(unit) => Some(*unit),
+            _ => None,
+        });
+        match (least, unit) {
+            (Some(least), _) if body < least.min(missing) => Err(bad("the body is too short")),
+            (_, Some(unit)) if body < missing && !body.is_multiple_of(unit) => {
+                Err(bad(format!("the body must be a multiple of {unit} bytes")))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn check_fits(body: Option<u64>, missing: u64) -> Result<(), Refusal> {

@@ -234,6 +234,15 @@ fn bodies_must_be_of_a_size() {
         assert_status(&server.handle(patch(&target, from, b"abc")), 204);
     }
     assert_status(&server.handle(patch(&target, 9, b"d")), 204);
+
+    // Of two of one kind the first counts.
+    let least = [Quirk::MinBody(2), Quirk::MinBody(5)];
+    let units = [Quirk::BodyMultiple(2), Quirk::BodyMultiple(5)];
+    for quirks in [least, units] {
+        let (mut server, target) = with_upload(10, quirks);
+        assert_status(&server.handle(patch(&target, 0, b"0")), 400);
+        assert_status(&server.handle(patch(&target, 0, b"01")), 204);
+    }
 }
 
 #[test]
