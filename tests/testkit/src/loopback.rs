@@ -17,9 +17,11 @@ use crate::{Begun, Fault, FaultPlan, Quirk, Reach, Reading, Server};
 ///
 /// Connections are kept alive, and each has a thread. Bodies go to the server as they arrive, in pieces of
 /// at most 64 KiB; one that breaks off leaves what arrived. One in chunks is taken where a digest is
-/// announced as a trailer, which needs them, and refused (411) elsewhere. `Expect: 100-continue` is answered when
-/// the body is wanted. An answer that does not wait for the body comes at once; what is still sent is
-/// read and forgotten, so that the answer is not lost, and the connection ends.
+/// announced as a trailer, which needs them, and refused (411) elsewhere. A `Content-Length` that is not
+/// one number is refused (400) before the server sees the request, also one that is there twice, and
+/// the connection ends. `Expect: 100-continue` is answered when the body is wanted. An answer that does
+/// not wait for the body comes at once; what is still sent is read and forgotten, so that the answer is
+/// not lost, and the connection ends.
 ///
 /// Dropping it closes all connections and waits for their threads.
 ///

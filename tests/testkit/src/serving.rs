@@ -125,9 +125,11 @@ pub(crate) fn serve_http1(mut inbox: Inbox, lines: &Lines, handler: &Handler<'_>
         let Ok(Some(head)) = inbox.head() else {
             return;
         };
-        let then = match parse_head(&head) {
-            Some(head) => {
-                let mut request = Request1::new(&mut inbox, &head);
+        let request =
+            parse_head(&head).and_then(|head| Some((Incoming::new(&head.headers)?, head)));
+        let then = match request {
+            Some((body, head)) => {
+                let mut request = Request1::new(&mut inbox, body, &head);
                 match handler(&head, &mut request) {
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => refuse(&mut inbox),
                     then => then,
@@ -173,10 +175,10 @@ struct Request1<'a> {
 }
 
 impl<'a> Request1<'a> {
-    fn new(inbox: &'a mut Inbox, head: &Parts) -> Self {
+    fn new(inbox: &'a mut Inbox, body: Incoming, head: &Parts) -> Self {
         Self {
             inbox,
-            body: Incoming::new(&head.headers),
+            body,
             method: head.method.clone(),
             last: has_token(&head.headers, &CONNECTION, "close"),
         }

@@ -272,6 +272,34 @@ fn what_is_not_http_is_refused() {
 }
 
 #[test]
+fn a_length_that_is_none_is_refused_and_ends_the_connection() {
+    for length in [
+        "5, 6",
+        "5, 5",
+        "5\r\nContent-Length: 6",
+        "5\r\nContent-Length: 5",
+        "abc",
+        "",
+        "+5",
+        "-5",
+        "18446744073709551616",
+    ] {
+        let (loopback, target) = loopback([]);
+        let mut client = Client::connect(loopback.address());
+        let head = patch_head(&target, 0, 10).replace(": 10", &format!(": {length}"));
+        client.say(head + "01234" + &head_head(&target));
+        let answer = client.answer().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{length}: {answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{length}");
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.end(), None);
+        let after = String::from_utf8(client.read).unwrap();
+        assert!(!after.contains("HTTP/"), "{length}: {after}");
+        assert_eq!(loopback.server().log().len(), 0);
+    }
+}
+
+#[test]
 fn header_names_can_be_of_any_case() {
     for (quirk, name) in [
         (Quirk::LowerCase, "\r\nupload-offset: 0\r\n"),
