@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
 use std::sync::Arc;
 
+use http::uri::Scheme;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -160,6 +161,10 @@ struct Secured(StreamOwned<ServerConnection, Plain>);
 impl Line for Secured {
     fn stream(&self) -> &TcpStream {
         self.0.sock.stream()
+    }
+
+    fn scheme(&self) -> Scheme {
+        Scheme::HTTPS
     }
 
     fn finish(&mut self) -> io::Result<()> {

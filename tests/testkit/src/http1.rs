@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 const BUFFER: usize = 64 << 10;
@@ -16,6 +17,11 @@ const MAX_HEADERS: usize = 128;
 /// A connection's bytes: as they are, or as TLS makes them.
 pub(crate) trait Line: Read + Write {
     fn stream(&self) -> &TcpStream;
+
+    /// Of the URLs that are asked for here.
+    fn scheme(&self) -> Scheme {
+        Scheme::HTTP
+    }
 
     /// Ends what is written, in order.
     fn finish(&mut self) -> io::Result<()> {
@@ -66,6 +72,11 @@ impl Inbox {
 
     pub(crate) fn stream(&self) -> &TcpStream {
         self.line.stream()
+    }
+
+    /// Of the URLs that are asked for here.
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.line.scheme()
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -166,7 +166,8 @@ impl Server {
     }
 
     /// Takes the head of a request. Its URI may be a path or a whole URL; without a `Host` header the
-    /// URL's authority counts.
+    /// URL's authority counts. Of a path, the scheme is an extension of the head (a
+    /// [`Scheme`](http::uri::Scheme)), or `http`.
     pub fn begin(&mut self, head: &Parts) -> Begun {
         let record = self.note(head, None);
         match self.dispatch(head, record) {

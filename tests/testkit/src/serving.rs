@@ -128,7 +128,8 @@ pub(crate) fn serve_http1(mut inbox: Inbox, lines: &Lines, handler: &Handler<'_>
         let request =
             parse_head(&head).and_then(|head| Some((Incoming::new(&head.headers)?, head)));
         let then = match request {
-            Some((body, head)) => {
+            Some((body, mut head)) => {
+                head.extensions.insert(inbox.scheme());
                 let mut request = Request1::new(&mut inbox, body, &head);
                 match handler(&head, &mut request) {
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => refuse(&mut inbox),

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::concat::Concat;
@@ -138,8 +139,9 @@ impl Server {
         });
         let path = location::target(&head.uri);
         let authority = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let scheme = head.uri.scheme().or(head.extensions.get());
         let base = Base {
-            scheme: head.uri.scheme_str().unwrap_or("http"),
+            scheme: scheme.map_or("http", Scheme::as_str),
             authority: authority
                 .or(head.uri.authority().map(http::uri::Authority::as_str))
                 .unwrap_or("localhost"),
