@@ -148,7 +148,7 @@ impl Loopback {
                 }
                 .pass()
             };
-            of_connections.serve(stream, lines, &pass);
+            of_connections.serve(stream, &pass);
         };
         let port = Port::open(closed, serve).expect("a port of 127.0.0.1");
         Self {
@@ -258,9 +258,9 @@ impl Passing<'_> {
                         return self.end(&response, fault);
                     }
                     (Ok(Fed::InTheMiddle), Some(Fault::Stall { .. })) => {
-                        self.lines.hold();
+                        let left = self.see_it_leave();
                         self.server().abort(reading);
-                        return Ok(Then::Hold);
+                        return left;
                     }
                     (Ok(Fed::InTheMiddle), Some(Fault::Answer { response, .. })) => {
                         self.server().abort(reading);
@@ -291,11 +291,17 @@ impl Passing<'_> {
                 }
                 self.send(response)
             }
-            Some(Fault::Stall { .. }) => Ok(Then::Hold),
+            Some(Fault::Stall { .. }) => self.see_it_leave(),
             Some(Fault::Cut { .. } | Fault::LoseAnswer | Fault::LoseRequest | Fault::Refuse) => {
                 Ok(Then::Reset)
             }
         }
+    }
+
+    /// Says nothing more until the client has left.
+    fn see_it_leave(&mut self) -> io::Result<Then> {
+        self.request.see_it_leave();
+        Err(io::ErrorKind::BrokenPipe.into())
     }
 
     /// Brings so many bytes of the body to the server, and what comes after the last one.

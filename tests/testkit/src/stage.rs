@@ -190,7 +190,7 @@ impl Stage {
         let carriage = Carriage::new(carrier);
         let shared = Arc::new(Shared::default());
         let (of_requests, of_connections) = (Arc::clone(&shared), carriage.clone());
-        let serve = move |_, stream, lines: &Lines| {
+        let serve = move |_, stream, _: &Lines| {
             of_requests.note(|notes| notes.connections += 1);
             let play = |head: &Parts, request: &mut dyn Served| {
                 let number = of_requests.begin(head);
@@ -207,7 +207,7 @@ impl Stage {
                 });
                 then
             };
-            of_connections.serve(stream, lines, &play);
+            of_connections.serve(stream, &play);
         };
         let port = Port::open(Closed::any(), serve).expect("a port of 127.0.0.1");
         Self {

@@ -432,6 +432,33 @@ fn a_stalled_exchange_stays_silent_until_the_end() {
 }
 
 #[test]
+fn a_stalled_exchange_ends_when_its_client_leaves() {
+    for reset in [false, true] {
+        for length in [10, 1 << 20] {
+            let loopback = Loopback::start(server([Quirk::LockedIs(423)]));
+            let target = loopback.server().place(length as u64, 0);
+            loopback.set_faults(FaultPlan::scripted([Some(Fault::Stall { after: 4 })]));
+            let mut client = Client::connect(loopback.address());
+            client.say(patch_head(&target, 0, length));
+            client.say(vec![b'a'; length]);
+            eventually(|| loopback.server().upload(&target).unwrap().offset() == 4);
+            assert_eq!(loopback.server().locks(), 1);
+            if reset {
+                socket2::SockRef::from(&client.stream)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
+            }
+            drop(client);
+            eventually(|| loopback.server().locks() == 0);
+            assert_eq!(
+                loopback.server().upload(&target).unwrap().content(),
+                b"aaaa"
+            );
+        }
+    }
+}
+
+#[test]
 fn dropping_ends_all_connections() {
     let (loopback, target) = loopback([]);
     let mut idle = Client::connect(loopback.address());

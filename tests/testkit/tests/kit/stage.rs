@@ -17,6 +17,8 @@ use tus_testkit::{
     Act, Authority, Carrier, End, Location, Loopback, Options, Quirk, Server, Stage,
 };
 
+use crate::loopback::eventually;
+
 const LONG: Duration = Duration::from_secs(20);
 
 /// A client without manners, over HTTP/2.
@@ -201,6 +203,28 @@ fn a_connection_ends_with_a_reset_or_in_order() {
         assert_eq!(error.is_io(), matches!(act, Act::Abort), "{error:?}");
         assert_eq!(stage.seen()[0].end, Some(End::Played));
     }
+}
+
+#[test]
+fn a_stalled_exchange_ends_with_its_stream() {
+    let loopback = Loopback::over(Carrier::Http2, Server::new(Options::default()));
+    let target = loopback.server().place(10, 0);
+    let stall = tus_testkit::Fault::Stall { after: 2 };
+    loopback.set_faults(tus_testkit::FaultPlan::scripted([Some(stall)]));
+    let mut client = Client::connect(loopback.address(), None);
+    let request = Request::patch(loopback.url(&target))
+        .header("Tus-Resumable", "1.0.0")
+        .header("Content-Length", "10")
+        .header("Content-Type", "application/offset+octet-stream")
+        .header("Upload-Offset", "0")
+        .body(())
+        .unwrap();
+    let (_answer, mut body) = client.send(request, false);
+    body.send_data("hello".into(), false).unwrap();
+    eventually(|| loopback.server().upload(&target).unwrap().offset() == 2);
+    assert_eq!(loopback.server().locks(), 1);
+    body.send_reset(Reason::CANCEL);
+    eventually(|| loopback.server().locks() == 0);
 }
 
 #[test]
