@@ -165,6 +165,56 @@ fn acts_are_played_again_until_the_client_leaves() {
     }
 }
 
+#[test]
+fn what_is_played_again_may_come_to_an_end() {
+    let again = |act| vec![Act::Again(vec![Act::Read(1), act])];
+    let stage = Stage::start(Carrier::Http2, [again(Act::Reset), again(Act::Close)]);
+    let mut client = Client::connect(stage.address(), None);
+    let (answer, _) = client.send(patch(&stage.url("/1")), true);
+    let reason = client.answer(answer).unwrap_err().reason();
+    assert_eq!(reason, Some(Reason::INTERNAL_ERROR));
+    let (answer, _) = client.send(patch(&stage.url("/1")), true);
+    assert!(!client.answer(answer).unwrap_err().is_io());
+    for at in 0..2 {
+        let end = stage.wait(LONG, |seen| seen[at].end);
+        assert_eq!(end, Some(End::Played));
+    }
+}
+
+#[test]
+fn what_does_nothing_again_waits_for_the_end() {
+    for carrier in [Carrier::Http1, Carrier::Http2] {
+        for acts in [vec![], vec![Act::ReadAll, Act::Hold], vec![Act::Flood(0)]] {
+            let begin = || {
+                let acts = [vec![Act::Again(acts.clone())]];
+                let stage = Stage::start(carrier, acts);
+                stage.go_on();
+                let said = "PATCH /1 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
+                let mut plain = std::net::TcpStream::connect(stage.address()).unwrap();
+                let http2 = carrier.is_http2().then(|| {
+                    let mut client = Client::connect(stage.address(), None);
+                    let request = patch(&stage.url("/1"));
+                    (client.send(request, true), client)
+                });
+                if http2.is_none() {
+                    plain.write_all(said.as_bytes()).unwrap();
+                }
+                let begun = stage.wait(LONG, |seen| seen.first().map(drop));
+                assert_eq!(begun, Some(()));
+                (stage, plain, http2)
+            };
+            // The client leaves.
+            let (stage, plain, http2) = begin();
+            drop((plain, http2));
+            let end = stage.wait(LONG, |seen| seen[0].end);
+            assert_eq!(end, Some(End::Left));
+            // Were the stage not to end, this test would not.
+            let (stage, _plain, _http2) = begin();
+            drop(stage);
+        }
+    }
+}
+
 fn crc32(bytes: &[u8]) -> u32 {
     let digest = tus_testkit::checksum("crc32", bytes).unwrap();
     u32::from_be_bytes(digest.try_into().unwrap())
