@@ -43,6 +43,8 @@ pub struct Loopback {
 
 #[derive(Debug)]
 struct Shared {
+    /// The path of the server's, which may be held by who asks for it.
+    endpoint: String,
     server: Mutex<Server>,
     faults: Mutex<FaultPlan>,
 }
@@ -76,6 +78,7 @@ impl Refusing {
 impl Shared {
     fn new(server: Server) -> Arc<Self> {
         Arc::new(Self {
+            endpoint: server.endpoint().to_owned(),
             server: Mutex::new(server),
             faults: Mutex::new(FaultPlan::none()),
         })
@@ -174,7 +177,7 @@ impl Loopback {
     /// The URL of uploads to be created.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        self.url(self.server().endpoint())
+        self.url(&self.shared.endpoint)
     }
 
     /// The URL of a path, which begins with a slash.
