@@ -28,7 +28,8 @@ pub struct ProxyPlan {
     /// Every piece of up to 64 KiB from the client is held up for so long.
     pub delay: Duration,
     /// On a [`Trouble::Reset`], the server sees an orderly end and the client's reset waits until the
-    /// server has closed: every byte up to the count has been dealt with by then. Otherwise the server
+    /// server has closed, for 5 seconds at most: every byte up to the count has been dealt with by
+    /// then. Otherwise the server
     /// is reset as well, and loses what it had not read yet. On by default.
     pub graceful: bool,
     /// The size of the sockets' own buffers; 64 KiB by default, so that little more than this is under way

@@ -51,7 +51,8 @@ pub enum Quirk {
     HeadOffset(String),
     /// `Upload-Offset` on a 2xx to a PATCH is this text, whatever the offset is.
     PatchOffset(String),
-    /// `Upload-Length` on HEAD is this text, whatever was announced at creation.
+    /// `Upload-Length` on HEAD is this text, whatever was announced at creation. Where the length is
+    /// not known yet, there is none.
     HeadLength(String),
     /// HEAD is answered 200 with a web page, and nothing of tus: a login page or a caching proxy.
     LoginPage,
