@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
 use std::sync::Arc;
 
+use http::uri::Scheme;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::http1::{Inbox, Line, Plain};
 use crate::http2::serve_http2;
-use crate::port::Lines;
 use crate::serving::{Handler, serve_http1};
 
 /// What carries the requests between a client and a peer of this crate.
@@ -104,16 +104,16 @@ impl Carriage {
         self.tls.as_ref().map(|(authority, _)| authority)
     }
 
-    pub(crate) fn serve(&self, stream: Arc<TcpStream>, lines: &Lines, handler: &Handler<'_>) {
+    pub(crate) fn serve(&self, stream: Arc<TcpStream>, handler: &Handler<'_>) {
         let config = self.tls.as_ref().map(|(_, config)| Arc::clone(config));
         match (self.http2, config) {
-            (true, config) => serve_http2(stream, config, lines, handler),
-            (false, None) => serve_http1(Inbox::new(Plain(stream)), lines, handler),
+            (true, config) => serve_http2(stream, config, handler),
+            (false, None) => serve_http1(Inbox::new(Plain(stream)), handler),
             (false, Some(config)) => {
                 // Only settings that contradict each other are an error here.
                 if let Ok(connection) = ServerConnection::new(config) {
                     let line = Secured(StreamOwned::new(connection, Plain(stream)));
-                    serve_http1(Inbox::new(line), lines, handler);
+                    serve_http1(Inbox::new(line), handler);
                 }
             }
         }
@@ -160,6 +160,10 @@ struct Secured(StreamOwned<ServerConnection, Plain>);
 impl Line for Secured {
     fn stream(&self) -> &TcpStream {
         self.0.sock.stream()
+    }
+
+    fn scheme(&self) -> Scheme {
+        Scheme::HTTPS
     }
 
     fn finish(&mut self) -> io::Result<()> {

@@ -37,7 +37,9 @@ pub enum Fault {
         response: Response<Bytes>,
     },
     /// After this many bytes of the body everything stands still: nothing more is taken, no answer
-    /// comes, the connection stays. If the body is no longer than that, the request is carried out.
+    /// comes, the connection stays. If the body is no longer than that, the request is carried out. A
+    /// [`Loopback`](crate::Loopback) reads on, and forgets it: so it sees the client leave, which ends
+    /// the request. [`Trouble::Stall`](crate::Trouble::Stall) reads nothing.
     Stall {
         /// Bytes of the body.
         after: u64,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 const BUFFER: usize = 64 << 10;
@@ -16,6 +17,11 @@ const MAX_HEADERS: usize = 128;
 /// A connection's bytes: as they are, or as TLS makes them.
 pub(crate) trait Line: Read + Write {
     fn stream(&self) -> &TcpStream;
+
+    /// Of the URLs that are asked for here.
+    fn scheme(&self) -> Scheme {
+        Scheme::HTTP
+    }
 
     /// Ends what is written, in order.
     fn finish(&mut self) -> io::Result<()> {
@@ -66,6 +72,11 @@ impl Inbox {
 
     pub(crate) fn stream(&self) -> &TcpStream {
         self.line.stream()
+    }
+
+    /// Of the URLs that are asked for here.
+    pub(crate) fn scheme(&self) -> Scheme {
+        self.line.scheme()
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -176,18 +187,22 @@ pub(crate) enum Incoming {
 }
 
 impl Incoming {
-    /// The body that a head announces. Whether it may come in chunks is not for here to say.
-    pub(crate) fn new(headers: &HeaderMap) -> Self {
+    /// The body that a head announces. Whether it may come in chunks is not for here to say. `None`
+    /// for a length that is not one number on one line, and be it the same one twice: where the next
+    /// request begins is unknown then (section 6.3).
+    pub(crate) fn new(headers: &HeaderMap) -> Option<Self> {
         if headers.contains_key(TRANSFER_ENCODING) {
-            return Self::Chunk {
+            return Some(Self::Chunk {
                 left: 0,
                 begun: false,
-            };
+            });
         }
-        let length = headers
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        Self::Length(length.and_then(|length| length.parse().ok()).unwrap_or(0))
+        let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+        match (lengths.next(), lengths.next()) {
+            (None, _) => Some(Self::Length(0)),
+            (Some(length), None) => digits(length).map(Self::Length),
+            (Some(_), Some(_)) => None,
+        }
     }
 
     /// Whether all of it was read.
@@ -221,6 +236,13 @@ impl Incoming {
         *left -= piece.len() as u64;
         Ok(Some(piece))
     }
+}
+
+/// A number of decimal digits, and nothing else.
+fn digits(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 /// Reads up to the bytes of the next chunk, or up to the end of them all.

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio_rustls::TlsAcceptor;
 
 use crate::http1::{Case, bodiless};
-use crate::port::{Lines, end_with_reset, lock};
+use crate::port::{end_with_reset, lock};
 use crate::serving::{Handler, Served, Then};
 
 /// The window of a connection: so large that one stream which is not read does not hold up the others.
@@ -29,7 +29,6 @@ const WINDOW: u32 = 64 << 20;
 pub(crate) fn serve_http2(
     stream: Arc<TcpStream>,
     tls: Option<Arc<ServerConfig>>,
-    lines: &Lines,
     handler: &Handler<'_>,
 ) {
     let runtime = Builder::new_current_thread().enable_io().build();
@@ -56,7 +55,6 @@ pub(crate) fn serve_http2(
                         // Let go before, the stream would be reset by itself.
                         orders.see_it_end();
                     }
-                    Ok(Then::Hold) => lines.hold(),
                 }
             });
         };

@@ -17,9 +17,11 @@ use crate::{Begun, Fault, FaultPlan, Quirk, Reach, Reading, Server};
 ///
 /// Connections are kept alive, and each has a thread. Bodies go to the server as they arrive, in pieces of
 /// at most 64 KiB; one that breaks off leaves what arrived. One in chunks is taken where a digest is
-/// announced as a trailer, which needs them, and refused (411) elsewhere. `Expect: 100-continue` is answered when
-/// the body is wanted. An answer that does not wait for the body comes at once; what is still sent is
-/// read and forgotten, so that the answer is not lost, and the connection ends.
+/// announced as a trailer, which needs them, and refused (411) elsewhere. A `Content-Length` that is not
+/// one number is refused (400) before the server sees the request, also one that is there twice, and
+/// the connection ends. `Expect: 100-continue` is answered when the body is wanted. An answer that does
+/// not wait for the body comes at once; what is still sent is read and forgotten, so that the answer is
+/// not lost, and the connection ends.
 ///
 /// Dropping it closes all connections and waits for their threads.
 ///
@@ -41,6 +43,8 @@ pub struct Loopback {
 
 #[derive(Debug)]
 struct Shared {
+    /// The path of the server's, which may be held by who asks for it.
+    endpoint: String,
     server: Mutex<Server>,
     faults: Mutex<FaultPlan>,
 }
@@ -74,6 +78,7 @@ impl Refusing {
 impl Shared {
     fn new(server: Server) -> Arc<Self> {
         Arc::new(Self {
+            endpoint: server.endpoint().to_owned(),
             server: Mutex::new(server),
             faults: Mutex::new(FaultPlan::none()),
         })
@@ -146,7 +151,7 @@ impl Loopback {
                 }
                 .pass()
             };
-            of_connections.serve(stream, lines, &pass);
+            of_connections.serve(stream, &pass);
         };
         let port = Port::open(closed, serve).expect("a port of 127.0.0.1");
         Self {
@@ -172,7 +177,7 @@ impl Loopback {
     /// The URL of uploads to be created.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        self.url(self.server().endpoint())
+        self.url(&self.shared.endpoint)
     }
 
     /// The URL of a path, which begins with a slash.
@@ -256,9 +261,9 @@ impl Passing<'_> {
                         return self.end(&response, fault);
                     }
                     (Ok(Fed::InTheMiddle), Some(Fault::Stall { .. })) => {
-                        self.lines.hold();
+                        let left = self.see_it_leave();
                         self.server().abort(reading);
-                        return Ok(Then::Hold);
+                        return left;
                     }
                     (Ok(Fed::InTheMiddle), Some(Fault::Answer { response, .. })) => {
                         self.server().abort(reading);
@@ -289,11 +294,17 @@ impl Passing<'_> {
                 }
                 self.send(response)
             }
-            Some(Fault::Stall { .. }) => Ok(Then::Hold),
+            Some(Fault::Stall { .. }) => self.see_it_leave(),
             Some(Fault::Cut { .. } | Fault::LoseAnswer | Fault::LoseRequest | Fault::Refuse) => {
                 Ok(Then::Reset)
             }
         }
+    }
+
+    /// Says nothing more until the client has left.
+    fn see_it_leave(&mut self) -> io::Result<Then> {
+        self.request.see_it_leave();
+        Err(io::ErrorKind::BrokenPipe.into())
     }
 
     /// Brings so many bytes of the body to the server, and what comes after the last one.

@@ -28,7 +28,8 @@ pub struct ProxyPlan {
     /// Every piece of up to 64 KiB from the client is held up for so long.
     pub delay: Duration,
     /// On a [`Trouble::Reset`], the server sees an orderly end and the client's reset waits until the
-    /// server has closed: every byte up to the count has been dealt with by then. Otherwise the server
+    /// server has closed, for 5 seconds at most: every byte up to the count has been dealt with by
+    /// then. Otherwise the server
     /// is reset as well, and loses what it had not read yet. On by default.
     pub graceful: bool,
     /// The size of the sockets' own buffers; 64 KiB by default, so that little more than this is under way
@@ -55,8 +56,9 @@ pub enum Trouble {
     Reset,
     /// Nothing more is read from the client; the connection stays until the proxy is dropped.
     Stall,
-    /// Requests pass, but the next answer does not: at its first byte the connection is reset. A
-    /// `100 Continue` is no answer.
+    /// Requests pass, but the next answer does not: as it begins the connection is reset. An interim
+    /// one, as `100 Continue`, is no answer. Answers are those of HTTP/1.1 in the clear: over TLS or
+    /// HTTP/2 whatever the server sends next is taken for one.
     LoseAnswer,
 }
 
@@ -243,14 +245,33 @@ impl Traffic {
                 Err(_) => return pair.reset(),
             };
             own += read as u64;
-            lock(&self.tally).0 += read as u64;
+            let doomed = self.count(read as u64, own, &mut each);
             if !self.plan.delay.is_zero() && !lines.wait(self.plan.delay) {
                 return;
+            }
+            if doomed {
+                // An answer may come as soon as these bytes are there.
+                pair.doomed.store(true, Ordering::SeqCst);
             }
             if (&*pair.server).write_all(&buffer[..read]).is_err() {
                 return pair.reset();
             }
         }
+    }
+
+    /// Counts what was read, and says whether the next answer is to be lost.
+    fn count(&self, read: u64, own: u64, each: &mut Option<(u64, Trouble)>) -> bool {
+        let (total, next) = &mut *lock(&self.tally);
+        *total += read;
+        let due = |count: u64| {
+            move |&mut (at, trouble): &mut (u64, Trouble)| {
+                trouble == Trouble::LoseAnswer && count >= at
+            }
+        };
+        let mut planned = self.plan.troubles.get(*next).copied();
+        let of_all = planned.take_if(due(*total)).is_some();
+        *next += usize::from(of_all);
+        each.take_if(due(own)).is_some() || of_all
     }
 
     /// How many bytes may be read before the next trouble, or the trouble that has come.
@@ -277,23 +298,47 @@ impl Traffic {
     /// From server to client, until this connection's end.
     fn pass_answers(&self, pair: &Pair) {
         let mut buffer = vec![0; 64 << 10];
+        // What came of an answer that is not known yet to be an interim one.
+        let mut held = Vec::new();
         loop {
             let read = (&*pair.server).read(&mut buffer);
             let cut = pair.cut.load(Ordering::SeqCst);
             match read {
                 Ok(0) | Err(_) if cut => return,
-                Ok(0) => return drop(pair.client.shutdown(Shutdown::Write)),
+                Ok(0) if held.is_empty() => return drop(pair.client.shutdown(Shutdown::Write)),
                 Ok(_) if cut => {}
-                Ok(read)
-                    if pair.doomed.load(Ordering::SeqCst)
-                        && !buffer[..read].starts_with(b"HTTP/1.1 1") =>
-                {
-                    self.cuts.fetch_add(1, Ordering::Relaxed);
-                    return pair.reset();
+                Ok(read) if pair.doomed.load(Ordering::SeqCst) => {
+                    held.extend_from_slice(&buffer[..read]);
+                    let (interim, answered) = interim(&held);
+                    let passed = (&*pair.client).write_all(&held[..interim]);
+                    held.drain(..interim);
+                    let lost = answered || read == 0;
+                    self.cuts.fetch_add(u64::from(lost), Ordering::Relaxed);
+                    if lost || passed.is_err() {
+                        return pair.reset();
+                    }
                 }
                 Ok(read) if (&*pair.client).write_all(&buffer[..read]).is_ok() => {}
                 Ok(_) | Err(_) => return pair.reset(),
             }
+        }
+    }
+}
+
+/// How many of these bytes, which begin with an answer, are interim ones, and whether a final one
+/// follows.
+fn interim(bytes: &[u8]) -> (usize, bool) {
+    const START: &[u8] = b"HTTP/1.1 1";
+    const END: &[u8] = b"\r\n\r\n";
+    let mut length = 0;
+    loop {
+        let rest = &bytes[length..];
+        if !rest.starts_with(START) {
+            return (length, !START.starts_with(rest));
+        }
+        match rest.windows(END.len()).position(|window| window == END) {
+            Some(at) => length += at + END.len(),
+            None => return (length, false),
         }
     }
 }

@@ -37,8 +37,9 @@ pub enum Quirk {
     /// Of each PATCH, and of each creation with a body, only the first bytes, this many, are kept; the
     /// answer says so. With 0 the answer is a success and an unchanged offset.
     TakesOnly(u64),
-    /// A PATCH or a creation with a longer body is answered 413, in HTML and before it is read, as by
-    /// a proxy with a limit to the size of requests. One in chunks passes.
+    /// A request with a longer body is answered 413, in HTML and before it is read, as by a proxy with
+    /// a limit to the size of requests: the server does not see it, whatever it would have said. One
+    /// in chunks passes.
     MaxBody(u64),
     /// A PATCH with a shorter body is answered 400, unless it is the upload's last.
     MinBody(u64),
@@ -50,7 +51,8 @@ pub enum Quirk {
     HeadOffset(String),
     /// `Upload-Offset` on a 2xx to a PATCH is this text, whatever the offset is.
     PatchOffset(String),
-    /// `Upload-Length` on HEAD is this text, whatever was announced at creation.
+    /// `Upload-Length` on HEAD is this text, whatever was announced at creation. Where the length is
+    /// not known yet, there is none.
     HeadLength(String),
     /// HEAD is answered 200 with a web page, and nothing of tus: a login page or a caching proxy.
     LoginPage,

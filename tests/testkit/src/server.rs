@@ -86,7 +86,7 @@ enum Purpose {
     /// Append it to an upload.
     Keep(Keep),
     /// Throw the body away; this is the answer.
-    Discard(Response<Bytes>),
+    Discard(Result<Response<Bytes>, Refusal>),
     /// Another request has taken the upload over.
     Displaced,
 }
@@ -166,7 +166,8 @@ impl Server {
     }
 
     /// Takes the head of a request. Its URI may be a path or a whole URL; without a `Host` header the
-    /// URL's authority counts.
+    /// URL's authority counts. Of a path, the scheme is an extension of the head (a
+    /// [`Scheme`](http::uri::Scheme)), or `http`.
     pub fn begin(&mut self, head: &Parts) -> Begun {
         let record = self.note(head, None);
         match self.dispatch(head, record) {
@@ -227,7 +228,7 @@ impl Server {
             _ if open.left.is_some_and(|left| left > 0) => {
                 Err(bad("ERR_UNEXPECTED_EOF: the body ended early"))
             }
-            Purpose::Discard(response) => Ok(response),
+            Purpose::Discard(outcome) => outcome,
             Purpose::Keep(keep) => self.conclude(open.record, keep),
         };
         self.seal(open.record, outcome)
@@ -310,18 +311,17 @@ impl Server {
     }
 
     /// Appends bytes to an upload behind the client's back, as another client does that shares its
-    /// URL. Gives how many fitted.
+    /// URL. Gives how many fitted: without a length, the limit is [`Options::max_size`].
     pub fn write(&mut self, url: &str, bytes: &[u8]) -> u64 {
         let Some(id) = self.find(url) else {
             return 0;
         };
         self.displace(id);
+        let limit = self.limit(self.uploads[&id].length);
         let Some(upload) = self.uploads.get_mut(&id) else {
             return 0;
         };
-        let room = upload
-            .length
-            .map_or(u64::MAX, |length| length - upload.offset());
+        let room = limit.saturating_sub(upload.offset());
         let taken = fit(bytes, room);
         upload.content.extend_from_slice(&bytes[..taken]);
         self.join();

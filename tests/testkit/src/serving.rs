@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode};
 
 use crate::http1::{Case, Inbox, Incoming, Plain, bodiless, encode_head, parse_head};
-use crate::port::{Lines, end_with_reset};
+use crate::port::end_with_reset;
 
 /// How long a client that got an early answer may stay silent before the connection is closed.
 const LINGER: Duration = Duration::from_secs(5);
@@ -44,7 +44,6 @@ pub(crate) trait Served {
     fn end(&mut self) -> io::Result<Then>;
 
     /// Reads on until the client has given up this request, or its connection.
-    #[cfg(feature = "conformance")]
     fn see_it_leave(&mut self);
 
     /// Tells a client that waits for it to go on with the body.
@@ -76,8 +75,6 @@ pub(crate) enum Then {
     /// The connection is reset, with all that goes on there.
     #[cfg(feature = "conformance")]
     Abort,
-    /// Nothing more, in silence, until the port comes to its end.
-    Hold,
 }
 
 /// Serves requests; an error is of the connection, which the client has left.
@@ -94,11 +91,11 @@ pub(crate) enum Carriage {
 
 impl Carriage {
     /// Serves a connection to its end.
-    pub(crate) fn serve(&self, stream: Arc<TcpStream>, lines: &Lines, handler: &Handler<'_>) {
+    pub(crate) fn serve(&self, stream: Arc<TcpStream>, handler: &Handler<'_>) {
         match self {
-            Self::Plain => serve_http1(Inbox::new(Plain(stream)), lines, handler),
+            Self::Plain => serve_http1(Inbox::new(Plain(stream)), handler),
             #[cfg(feature = "conformance")]
-            Self::Of(carriage) => carriage.serve(stream, lines, handler),
+            Self::Of(carriage) => carriage.serve(stream, handler),
         }
     }
 
@@ -120,14 +117,17 @@ impl Carriage {
 }
 
 /// Serves a connection of HTTP/1.1 to its end.
-pub(crate) fn serve_http1(mut inbox: Inbox, lines: &Lines, handler: &Handler<'_>) {
+pub(crate) fn serve_http1(mut inbox: Inbox, handler: &Handler<'_>) {
     loop {
         let Ok(Some(head)) = inbox.head() else {
             return;
         };
-        let then = match parse_head(&head) {
-            Some(head) => {
-                let mut request = Request1::new(&mut inbox, &head);
+        let request =
+            parse_head(&head).and_then(|head| Some((Incoming::new(&head.headers)?, head)));
+        let then = match request {
+            Some((body, mut head)) => {
+                head.extensions.insert(inbox.scheme());
+                let mut request = Request1::new(&mut inbox, body, &head);
                 match handler(&head, &mut request) {
                     Err(error) if error.kind() == io::ErrorKind::InvalidData => refuse(&mut inbox),
                     then => then,
@@ -138,7 +138,6 @@ pub(crate) fn serve_http1(mut inbox: Inbox, lines: &Lines, handler: &Handler<'_>
         match then {
             Ok(Then::Next) => {}
             Ok(Then::Close) => return close(inbox),
-            Ok(Then::Hold) => return lines.hold(),
             Err(_) => return,
             Ok(_) => return end_with_reset(inbox.stream()),
         }
@@ -173,10 +172,10 @@ struct Request1<'a> {
 }
 
 impl<'a> Request1<'a> {
-    fn new(inbox: &'a mut Inbox, head: &Parts) -> Self {
+    fn new(inbox: &'a mut Inbox, body: Incoming, head: &Parts) -> Self {
         Self {
             inbox,
-            body: Incoming::new(&head.headers),
+            body,
             method: head.method.clone(),
             last: has_token(&head.headers, &CONNECTION, "close"),
         }
@@ -230,7 +229,6 @@ impl Served for Request1<'_> {
         Ok(if self.last { Then::Close } else { Then::Next })
     }
 
-    #[cfg(feature = "conformance")]
     fn see_it_leave(&mut self) {
         // A reset is an end as well.
         drop(self.inbox.skip(u64::MAX));

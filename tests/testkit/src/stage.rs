@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -35,7 +36,8 @@ pub enum Act {
     Trickle(Bytes),
     /// Sends so many bytes of the answer's body, made up as the client takes them.
     Flood(u64),
-    /// Plays these again and again, until the client leaves.
+    /// Plays these again and again, until one of them ends the list or the client leaves. Where there
+    /// is nothing in them to send or to read any more, they are not: the stage waits for it to leave.
     Again(Vec<Act>),
     /// Does nothing, and reads nothing, until [`Stage::go_on`].
     Hold,
@@ -190,7 +192,7 @@ impl Stage {
         let carriage = Carriage::new(carrier);
         let shared = Arc::new(Shared::default());
         let (of_requests, of_connections) = (Arc::clone(&shared), carriage.clone());
-        let serve = move |_, stream, lines: &Lines| {
+        let serve = move |_, stream, _: &Lines| {
             of_requests.note(|notes| notes.connections += 1);
             let play = |head: &Parts, request: &mut dyn Served| {
                 let number = of_requests.begin(head);
@@ -199,6 +201,7 @@ impl Stage {
                     number,
                     request,
                     crc32: crc32fast::Hasher::new(),
+                    busy: false,
                 }
                 .play(&choose(number));
                 of_requests.note_of(number, |seen| {
@@ -207,7 +210,7 @@ impl Stage {
                 });
                 then
             };
-            of_connections.serve(stream, lines, &play);
+            of_connections.serve(stream, &play);
         };
         let port = Port::open(Closed::any(), serve).expect("a port of 127.0.0.1");
         Self {
@@ -326,25 +329,36 @@ struct Play<'a> {
     number: usize,
     request: &'a mut dyn Served,
     crc32: crc32fast::Hasher,
+    /// Whether something was sent or read since the acts that come again began anew.
+    busy: bool,
 }
 
 impl Play<'_> {
     fn play(mut self, acts: &[Act]) -> io::Result<Then> {
         match self.play_all(acts)? {
-            Some(Then::Next) => self.request.end(),
-            Some(then) => Ok(then),
-            None => {
-                drop(self.read(u64::MAX));
-                self.request.see_it_leave();
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
+            Continue(Some(Then::Next)) => self.request.end(),
+            Continue(Some(then)) | Break(then) => Ok(then),
+            Continue(None) => self.see_it_leave(),
         }
     }
 
-    /// What is to become of the request; `None`: it has no answer yet.
-    fn play_all(&mut self, acts: &[Act]) -> io::Result<Option<Then>> {
+    fn see_it_leave<T>(&mut self) -> io::Result<T> {
+        drop(self.read(u64::MAX));
+        self.request.see_it_leave();
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    /// What is to become of the request, and whether an act has ended the list with that; `None`: it
+    /// has no answer yet.
+    fn play_all(&mut self, acts: &[Act]) -> io::Result<ControlFlow<Then, Option<Then>>> {
         let mut then = None;
         for act in acts {
+            self.busy |= match act {
+                Act::Write(bytes) | Act::Trickle(bytes) => !bytes.is_empty(),
+                Act::Flood(bytes) => *bytes > 0,
+                Act::Interim(_) | Act::Answer(_) | Act::Head(_) => true,
+                _ => false,
+            };
             match act {
                 Act::Read(bytes) => self.read(*bytes)?,
                 Act::ReadAll => self.read(u64::MAX)?,
@@ -366,16 +380,21 @@ impl Play<'_> {
                 }
                 Act::Flood(bytes) => self.flood(*bytes)?,
                 Act::Again(acts) => loop {
-                    self.play_all(acts)?;
+                    self.busy = false;
+                    match self.play_all(acts)? {
+                        Break(then) => return Ok(Break(then)),
+                        Continue(_) if self.busy => {}
+                        Continue(_) => return self.see_it_leave(),
+                    }
                 },
                 Act::Hold => self.shared.hold(),
-                Act::Reset => return Ok(Some(Then::Reset)),
-                Act::Refuse => return Ok(Some(Then::Refuse)),
-                Act::Abort => return Ok(Some(Then::Abort)),
-                Act::Close => return Ok(Some(Then::Close)),
+                Act::Reset => return Ok(Break(Then::Reset)),
+                Act::Refuse => return Ok(Break(Then::Refuse)),
+                Act::Abort => return Ok(Break(Then::Abort)),
+                Act::Close => return Ok(Break(Then::Close)),
             }
         }
-        Ok(then)
+        Ok(Continue(then))
     }
 
     fn read(&mut self, bytes: u64) -> io::Result<()> {
@@ -385,6 +404,7 @@ impl Play<'_> {
                 break;
             };
             left -= piece.len() as u64;
+            self.busy |= !piece.is_empty();
             self.crc32.update(piece);
             let (length, crc32) = (piece.len() as u64, self.crc32.clone().finalize());
             self.shared.note_of(self.number, |seen| {

@@ -61,12 +61,13 @@ impl Report {
         self.rows.iter().find(row).map(|row| &row.outcome)
     }
 
-    /// Fails the test unless every case passed, or was replaced.
+    /// Fails the test unless there are cases, and every one passed, or was replaced.
     ///
     /// # Panics
     ///
-    /// If a case failed: with the list of them.
+    /// If a case failed: with the list of them. If there is none.
     pub fn assert(&self) {
+        assert!(!self.rows.is_empty(), "{} was put to no case", self.subject);
         let failures: Vec<_> = self
             .failures()
             .map(|(row, why)| format!("\n  {} over {}: {why}", row.case, row.carrier))
@@ -136,7 +137,7 @@ impl Matrix {
     ///
     /// # Errors
     ///
-    /// Where they cannot be read, or are none.
+    /// Where they cannot be read, are none, or have no cases.
     pub fn read(directory: &Path) -> io::Result<Self> {
         let mut reports: BTreeMap<String, Report> = BTreeMap::new();
         for file in fs::read_dir(directory)? {
@@ -144,11 +145,16 @@ impl Matrix {
             if path.extension().is_none_or(|extension| extension != "tsv") {
                 continue;
             }
-            for line in fs::read_to_string(&path)?.lines() {
-                let (subject, row) = parse(line).ok_or_else(|| {
-                    let words = format!("{}: {line:?}", path.display());
-                    io::Error::new(io::ErrorKind::InvalidData, words)
-                })?;
+            let none = |words: &str| {
+                let words = format!("{}: {words:?}", path.display());
+                io::Error::new(io::ErrorKind::InvalidData, words)
+            };
+            let text = fs::read_to_string(&path)?;
+            if text.is_empty() {
+                return Err(none(""));
+            }
+            for line in text.lines() {
+                let (subject, row) = parse(line).ok_or_else(|| none(line))?;
                 let report = reports.entry(subject.clone()).or_insert_with(|| Report {
                     subject,
                     rows: Vec::new(),
@@ -165,11 +171,11 @@ impl Matrix {
         &self.reports
     }
 
-    /// Whether there are reports, and none of their cases failed.
+    /// Whether there are reports, each with cases, and none of these failed.
     #[must_use]
     pub fn is_green(&self) -> bool {
-        let failed = |report: &Report| report.failures().next().is_some();
-        !self.reports.is_empty() && !self.reports.iter().any(failed)
+        let green = |report: &Report| !report.rows.is_empty() && report.failures().next().is_none();
+        !self.reports.is_empty() && self.reports.iter().all(green)
     }
 
     /// Every case that was run for any subject, in the suite's order.
@@ -308,6 +314,8 @@ uploads       http/1.1+tls  instead [1]   FAILED [2]
         assert!(!matrix.is_green());
         assert!(!Matrix::default().is_green());
         assert!(Matrix::from_iter([reports()[1].clone()]).is_green());
+        let empty = report("c", &[]);
+        assert!(!Matrix::from_iter([reports()[1].clone(), empty]).is_green());
     }
 
     #[test]
@@ -317,6 +325,9 @@ uploads       http/1.1+tls  instead [1]   FAILED [2]
             report.write(&directory).unwrap();
         }
         let read = Matrix::read(&directory);
+        report("c", &[]).write(&directory).unwrap();
+        let empty = Matrix::read(&directory).map_err(|error| error.kind());
+        assert_eq!(empty.unwrap_err(), io::ErrorKind::InvalidData);
         fs::remove_dir_all(&directory).unwrap();
         let text = Matrix::from_iter(reports()).to_string();
         assert_eq!(read.unwrap().to_string(), text.replace('\t', " "));
@@ -326,5 +337,11 @@ uploads       http/1.1+tls  instead [1]   FAILED [2]
     #[should_panic(expected = "b does not conform:\n  uploads over http/1.1+tls: a\ttab")]
     fn a_failed_case_fails_the_test() {
         reports()[0].assert();
+    }
+
+    #[test]
+    #[should_panic(expected = "c was put to no case")]
+    fn no_case_fails_the_test() {
+        report("c", &[]).assert();
     }
 }

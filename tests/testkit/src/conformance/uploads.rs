@@ -102,6 +102,7 @@ fn cuts(bench: &Bench) -> Done {
         troubles: vec![
             (100_000, Trouble::Reset),
             (1_000_000, Trouble::Reset),
+            // Over TLS or HTTP/2 it is a reset at what the server says next.
             (2_000_000, Trouble::LoseAnswer),
         ],
         ..ProxyPlan::default()

@@ -1,8 +1,9 @@
 //! How uploads grow (core protocol, section "PATCH").
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::checksum::Check;
 use super::fields::{number, text};
@@ -25,8 +26,8 @@ pub(super) struct Keep {
     pub(super) held: Vec<u8>,
     /// The length that the request brought, and that waits with the bytes.
     length: Option<u64>,
-    /// Whether the upload was not complete before.
-    fresh: bool,
+    /// Whether the upload was not complete before, or not there.
+    pub(super) fresh: bool,
     /// The answer to the creation that the body came with.
     pub(super) created: Option<Response<Bytes>>,
 }
@@ -46,7 +47,6 @@ impl Server {
         let upload = &self.uploads[&id];
         let offset = upload.offset();
         let whole = upload.length.or(length);
-        self.check_most(left)?;
         if let Some(body) = left {
             self.check_least(
                 body,
@@ -61,7 +61,7 @@ impl Server {
             return Err(refuse(StatusCode::CONFLICT, words));
         }
         self.check_length(upload, length)?;
-        Self::check_fits(left, self.limit(whole) - from)?;
+        Self::check_fits(left, self.limit(whole).saturating_sub(from))?;
 
         let mut keep = self.keep(id, whole, check);
         if keep.check.is_some() {
@@ -94,7 +94,7 @@ impl Server {
         Keep {
             id,
             room: room.unwrap_or(u64::MAX),
-            missing: Some(self.limit(length) - upload.offset()),
+            missing: Some(self.limit(length).saturating_sub(upload.offset())),
             check,
             held: Vec::new(),
             length: None,
@@ -123,11 +123,13 @@ impl Server {
     }
 
     /// Whether a body is not too long for what is in front of this server.
-    pub(super) fn check_most(&self, body: Option<u64>) -> Result<(), Refusal> {
+    pub(super) fn check_most(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let most = self.quirk(|quirk| match quirk {
             Quirk::MaxBody(most) => Some(*most),
             _ => None,
         });
+        // A length that is none is for the server to refuse.
+        let body = number(headers, CONTENT_LENGTH.as_str()).ok().flatten();
         match most.zip(body) {
             Some((most, body)) if body > most => Err(page(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -139,18 +141,21 @@ impl Server {
 
     /// Whether a body is of a size that this server likes, where so much of the upload is missing.
     fn check_least(&self, body: u64, missing: u64) -> Result<(), Refusal> {
-        for quirk in &self.options.quirks {
-            match quirk {
-                Quirk::MinBody(least) if body < (*least).min(missing) => {
-                    return Err(bad("the body is too short"));
-                }
-                Quirk::BodyMultiple(unit) if body < missing && !body.is_multiple_of(*unit) => {
-                    return Err(bad(format!("the body must be a multiple of {unit} bytes")));
-                }
-                _ => {}
+        let least = self.quirk(|quirk| match quirk {
+            Quirk::MinBody(least) => Some(*least),
+            _ => None,
+        });
+        let unit = self.quirk(|quirk| match quirk {
+            Quirk::BodyMultiple(unit) => Some(*unit),
+            _ => None,
+        });
+        match (least, unit) {
+            (Some(least), _) if body < least.min(missing) => Err(bad("the body is too short")),
+            (_, Some(unit)) if body < missing && !body.is_multiple_of(unit) => {
+                Err(bad(format!("the body must be a multiple of {unit} bytes")))
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn check_fits(body: Option<u64>, missing: u64) -> Result<(), Refusal> {

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, LOCATION};
 use http::request::Parts;
+use http::uri::Scheme;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::concat::Concat;
@@ -39,6 +40,7 @@ impl Server {
         }
         let body = self.body_length(&head.headers)?;
         let concat = self.concat(&head.headers)?;
+        let check = self.check(&head.headers)?;
         let metadata = one(&head.headers, UPLOAD_METADATA)?;
         if let Some(metadata) = metadata {
             parse_metadata(metadata).map_err(bad)?;
@@ -60,11 +62,7 @@ impl Server {
         if kept && body != Some(0) {
             self.check_creation_body(&head.headers, body, length)?;
         }
-        let check = if kept {
-            self.check(&head.headers)?
-        } else {
-            None
-        };
+        let check = check.filter(|_| kept);
 
         let (id, mut response) = self.establish(head, New { length, ..new });
         if body == Some(0) && check.is_none() {
@@ -78,13 +76,14 @@ impl Server {
         let purpose = if kept && !self.has(&Quirk::IgnoresCreationBody) {
             let mut keep = self.keep(id, length, check);
             keep.created = Some(response);
+            keep.fresh = true;
             Purpose::Keep(keep)
         } else {
             self.announce_expiry(id, &mut response);
             if kept {
                 self.say_offset_at_creation(0, &mut response);
             }
-            Purpose::Discard(response)
+            Purpose::Discard(self.completed(id, response))
         };
         Ok(self.open(Open {
             record,
@@ -119,7 +118,6 @@ impl Server {
         if let Some(status) = status {
             return Err(refuse_as(status, "a creation has no body here"));
         }
-        self.check_most(body)?;
         Self::check_media_type(headers)?;
         Self::check_fits(body, self.limit(length))
     }
@@ -141,8 +139,9 @@ impl Server {
         });
         let path = location::target(&head.uri);
         let authority = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let scheme = head.uri.scheme().or(head.extensions.get());
         let base = Base {
-            scheme: head.uri.scheme_str().unwrap_or("http"),
+            scheme: scheme.map_or("http", Scheme::as_str),
             authority: authority
                 .or(head.uri.authority().map(http::uri::Authority::as_str))
                 .unwrap_or("localhost"),

@@ -13,12 +13,13 @@ use crate::names::{
     TUS_RESUMABLE, TUS_VERSION, UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH, UPLOAD_METADATA,
     UPLOAD_OFFSET, VERSION,
 };
-use crate::{Quirk, location};
+use crate::{Quirk, Upload, location};
 
 impl Server {
     pub(super) fn dispatch(&mut self, head: &Parts, record: usize) -> Result<Begun, Refusal> {
         let method = self.method(head)?;
         self.log[record].method = method.clone();
+        self.check_most(&head.headers)?;
         let authorization = self.quirk(|quirk| match quirk {
             Quirk::Authorization(value) => Some(value),
             _ => None,
@@ -145,7 +146,7 @@ impl Server {
                 offset.unwrap_or_else(|| self.figure(upload.offset())),
             );
         }
-        match upload.length {
+        match self.announced(upload) {
             Some(_) if self.has(&Quirk::HeadWithoutLength) => {}
             Some(known) => {
                 let length = self.quirk(|quirk| match quirk {
@@ -166,6 +167,15 @@ impl Server {
             headers.insert(UPLOAD_CONCAT, text(concat));
         }
         response
+    }
+
+    /// The length that HEAD says: that of a final upload is known with those of all its parts.
+    fn announced(&self, upload: &Upload) -> Option<u64> {
+        if upload.length.is_some() || !upload.is_final() {
+            return upload.length;
+        }
+        let mut lengths = upload.parts.iter().map(|id| self.uploads.get(id)?.length);
+        lengths.try_fold(0_u64, |sum, length| sum.checked_add(length?))
     }
 
     /// Whether HEAD is to say the offset: that of a final upload may be unknown.

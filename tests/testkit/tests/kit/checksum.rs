@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
-use tus_testkit::{Options, Quirk, Server, Trailers};
+use tus_testkit::{Extension, Options, Quirk, Server, Trailers};
 
 use crate::{
     assert_status, begin, create_with, defer, location, patch, post, server, with, with_upload,
@@ -123,6 +123,21 @@ fn k1_a_creation_is_checked_too() {
 }
 
 #[test]
+fn k1_an_empty_creation_that_is_checked_completes_an_upload_too() {
+    let empty = "sha1 2jmj7l5rSw0yVb/vlWAYkK/YBwk=";
+    let quirk = Quirk::RefusesCompletion(422);
+    for quirks in [vec![quirk.clone()], vec![quirk, Quirk::IgnoresCreationBody]] {
+        let mut server = server(quirks);
+        assert_status(&server.handle(checked(create_with(0, b""), empty)), 422);
+        assert_status(&server.handle(checked(create_with(5, b""), empty)), 201);
+        assert!(server.uploads().next().unwrap().is_complete());
+    }
+    let mut server = server([Quirk::MovesCompleted]);
+    assert_status(&server.handle(checked(create_with(0, b""), empty)), 201);
+    assert_eq!((server.moved().len(), server.uploads().count()), (1, 0));
+}
+
+#[test]
 fn k1_a_length_waits_for_the_check_too() {
     let mut server = server([]);
     let target = location(&server.handle(defer()));
@@ -131,6 +146,35 @@ fn k1_a_length_waits_for_the_check_too() {
     assert_eq!(server.upload(&target).unwrap().length(), None);
     assert_status(&server.handle(last(b"hello")), 204);
     assert!(server.upload(&target).unwrap().is_complete());
+}
+
+#[test]
+fn k1_no_creation_has_a_checksum_that_is_none() {
+    let mut thrown_away = Server::new(Options {
+        extensions: vec![Extension::Creation, Extension::Checksum],
+        ..Options::default()
+    });
+    let mut server = server([]);
+    let part = location(&server.handle(post(
+        &[("upload-concat", "partial"), ("upload-length", "0")],
+        b"",
+    )));
+    let concat = format!("final;{part}");
+    let last = post(&[("upload-concat", &*concat)], b"");
+    for (server, request) in [
+        (&mut thrown_away, create_with(5, b"hello")),
+        (&mut server, last),
+    ] {
+        let before = server.uploads().count();
+        assert_status(&server.handle(checked(request.clone(), "x")), 400);
+        let mut twice = checked(request.clone(), SHA1);
+        twice
+            .headers_mut()
+            .append("upload-checksum", SHA1.parse().unwrap());
+        assert_status(&server.handle(twice), 400);
+        assert_eq!(server.uploads().count(), before);
+        assert_status(&server.handle(request), 201);
+    }
 }
 
 /// A PATCH in chunks, at 0, that announces a digest as a trailer.

@@ -241,6 +241,37 @@ fn p3_an_unfinished_final_is_finished_with_its_last_part() {
 }
 
 #[test]
+fn p3_the_length_of_an_unfinished_final_is_that_of_its_parts() {
+    let mut server = server([]);
+    let length = |server: &mut Server, target: &str| {
+        let found = server.handle(head(target));
+        assert_eq!(header(&found, "upload-offset"), None);
+        header(&found, "upload-length").map(str::to_owned)
+    };
+    let one = part(&mut server, 3, b"hel");
+    let deferred = [("upload-concat", "partial"), ("upload-defer-length", "1")];
+    let two = location(&server.handle(post(&deferred, b"")));
+    let target = location(&server.handle(join(&[&one, &two, &one])));
+    assert_eq!(length(&mut server, &target), None);
+    let said = |length: &str| with(patch(&two, 0, b""), "upload-length", length);
+    assert_status(&server.handle(said("2")), 204);
+    assert_eq!(length(&mut server, &target).as_deref(), Some("8"));
+    assert_eq!(server.upload(&target).unwrap().length(), None);
+    server.quirks_mut().push(Quirk::HeadWithoutLength);
+    assert_eq!(length(&mut server, &target), None);
+    server.quirks_mut().clear();
+    assert_status(&server.handle(delete(&one)), 204);
+    assert_eq!(length(&mut server, &target), None);
+
+    // More than 64 bits can say.
+    let two = location(&server.handle(post(&deferred, b"")));
+    let target = location(&server.handle(join(&[&two, &two])));
+    let said = with(patch(&two, 0, b""), "upload-length", &u64::MAX.to_string());
+    assert_status(&server.handle(said), 204);
+    assert_eq!(length(&mut server, &target), None);
+}
+
+#[test]
 fn p3_it_takes_no_answer_to_finish_a_final() {
     let deferred = [("upload-concat", "partial"), ("upload-defer-length", "1")];
     let last = |target: &str, body: &[u8]| with(patch(target, 0, body), "upload-length", "5");

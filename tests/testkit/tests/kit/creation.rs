@@ -189,6 +189,17 @@ fn n6_a_deferred_length_has_a_limit_too() {
 }
 
 #[test]
+fn n6_another_writer_goes_no_further_than_the_limit() {
+    let mut server = limited(4, []);
+    let target = location(&server.handle(defer()));
+    assert_eq!(server.write(&target, b"hello"), 4);
+    assert_eq!(server.write(&target, b"o"), 0);
+    assert_status(&server.handle(patch(&target, 4, b"o")), 413);
+    assert_status(&server.handle(patch(&target, 4, b"")), 204);
+    assert_eq!(server.upload(&target).unwrap().content(), b"hell");
+}
+
+#[test]
 fn quirk_the_body_of_a_creation_is_ignored() {
     let ignored = |quirks: &[Quirk]| {
         let mut server = server(quirks);
@@ -286,6 +297,16 @@ fn quirk_the_completion_is_refused_after_all_was_kept() {
     let target = location(&server.handle(defer()));
     let last = with(patch(&target, 0, b""), "upload-length", "0");
     assert_status(&server.handle(last), 422);
+
+    // Nothing of a body is kept here, and nothing is missing.
+    let mut server = Server::new(Options {
+        extensions: vec![Extension::Creation],
+        quirks: vec![Quirk::RefusesCompletion(422)],
+        ..Options::default()
+    });
+    assert_status(&server.handle(create_with(0, b"hello")), 422);
+    assert_eq!(server.log()[0].body, 5);
+    assert!(server.uploads().next().unwrap().is_complete());
 }
 
 #[test]

@@ -272,6 +272,34 @@ fn what_is_not_http_is_refused() {
 }
 
 #[test]
+fn a_length_that_is_none_is_refused_and_ends_the_connection() {
+    for length in [
+        "5, 6",
+        "5, 5",
+        "5\r\nContent-Length: 6",
+        "5\r\nContent-Length: 5",
+        "abc",
+        "",
+        "+5",
+        "-5",
+        "18446744073709551616",
+    ] {
+        let (loopback, target) = loopback([]);
+        let mut client = Client::connect(loopback.address());
+        let head = patch_head(&target, 0, 10).replace(": 10", &format!(": {length}"));
+        client.say(head + "01234" + &head_head(&target));
+        let answer = client.answer().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{length}: {answer}");
+        assert!(answer.contains("\r\nConnection: close\r\n"), "{length}");
+        client.stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(client.end(), None);
+        let after = String::from_utf8(client.read).unwrap();
+        assert!(!after.contains("HTTP/"), "{length}: {after}");
+        assert_eq!(loopback.server().log().len(), 0);
+    }
+}
+
+#[test]
 fn header_names_can_be_of_any_case() {
     for (quirk, name) in [
         (Quirk::LowerCase, "\r\nupload-offset: 0\r\n"),
@@ -301,7 +329,11 @@ fn connections_are_refused_until_it_listens() {
 fn two_ports_serve_the_same_uploads() {
     let (loopback, target) = loopback([]);
     let other = loopback.another();
-    assert_ne!(loopback.endpoint(), other.endpoint());
+    {
+        // The server is not asked: it may be held, even here.
+        let _held = loopback.server();
+        assert_ne!(loopback.endpoint(), other.endpoint());
+    }
     let mut client = Client::connect(other.address());
     client.say(patch_head(&target, 0, 10) + "0123456789");
     assert!(client.answer().unwrap().starts_with("HTTP/1.1 204 "));
@@ -401,6 +433,33 @@ fn a_stalled_exchange_stays_silent_until_the_end() {
         ),
         "{ending:?}"
     );
+}
+
+#[test]
+fn a_stalled_exchange_ends_when_its_client_leaves() {
+    for reset in [false, true] {
+        for length in [10, 1 << 20] {
+            let loopback = Loopback::start(server([Quirk::LockedIs(423)]));
+            let target = loopback.server().place(length as u64, 0);
+            loopback.set_faults(FaultPlan::scripted([Some(Fault::Stall { after: 4 })]));
+            let mut client = Client::connect(loopback.address());
+            client.say(patch_head(&target, 0, length));
+            client.say(vec![b'a'; length]);
+            eventually(|| loopback.server().upload(&target).unwrap().offset() == 4);
+            assert_eq!(loopback.server().locks(), 1);
+            if reset {
+                socket2::SockRef::from(&client.stream)
+                    .set_linger(Some(Duration::ZERO))
+                    .unwrap();
+            }
+            drop(client);
+            eventually(|| loopback.server().locks() == 0);
+            assert_eq!(
+                loopback.server().upload(&target).unwrap().content(),
+                b"aaaa"
+            );
+        }
+    }
 }
 
 #[test]

@@ -201,6 +201,81 @@ fn an_interim_answer_is_none() {
 }
 
 #[test]
+fn an_answer_is_told_from_interim_ones_however_they_come() {
+    const INTERIM: [&str; 2] = [
+        "HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+    ];
+    const FINAL: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+    let start = |steps: Vec<Step>| {
+        let steps = [Step::ReadHead].into_iter().chain(steps);
+        let peer = Scripted::start([steps.chain([Step::Hold]).collect()]);
+        let plan = ProxyPlan {
+            troubles: vec![(0, Trouble::LoseAnswer)],
+            ..ProxyPlan::default()
+        };
+        let proxy = Proxy::start(peer.address(), plan);
+        let mut client = Client::connect(proxy.address());
+        client.say("PATCH / HTTP/1.1\r\n\r\n");
+        (peer, proxy, client)
+    };
+    let reset = Err(ErrorKind::ConnectionReset);
+    let answer = |client: &mut Client| client.answer().map_err(|error| error.kind());
+
+    // In one piece with the final one.
+    let (_peer, proxy, mut client) = start(vec![Step::write(INTERIM.concat() + FINAL)]);
+    // The system may have thrown away with the reset what was there.
+    let mut last = answer(&mut client);
+    while last.as_ref().is_ok_and(|last| INTERIM.contains(&&**last)) {
+        last = answer(&mut client);
+    }
+    assert_eq!((last, proxy.cuts()), (reset.clone(), 1));
+
+    // Byte by byte.
+    let bytes = INTERIM.concat().into_bytes();
+    let trickled = bytes.chunks(1).map(Step::write);
+    let last = [Step::Read(1), Step::write(FINAL)];
+    let (_peer, proxy, mut client) = start(trickled.chain(last).collect());
+    for interim in INTERIM {
+        assert_eq!(answer(&mut client).as_deref(), Ok(interim));
+    }
+    client.say("a");
+    assert_eq!((answer(&mut client), proxy.cuts()), (reset.clone(), 1));
+
+    // One that breaks off is lost too.
+    let (_peer, proxy, mut client) = start(vec![Step::write("HTTP/1"), Step::Close]);
+    assert_eq!((answer(&mut client), proxy.cuts()), (reset, 1));
+}
+
+#[test]
+fn an_answer_that_began_with_the_count_is_lost_too() {
+    // The peer answers at once, and its end comes with it.
+    let peer = Scripted::start(vec![
+        vec![
+            Step::ReadHead,
+            Step::write("HTTP/1.1 204 No Content\r\n\r\n"),
+            Step::Close,
+        ];
+        300
+    ]);
+    let request = "PATCH / HTTP/1.1\r\n\r\n";
+    let plan = ProxyPlan {
+        each: Some((request.len() as u64, Trouble::LoseAnswer)),
+        ..ProxyPlan::default()
+    };
+    let proxy = Proxy::start(peer.address(), plan);
+    for n in 1..=300 {
+        let mut client = Client::connect(proxy.address());
+        client.say(request);
+        assert_eq!(
+            client.answer().unwrap_err().kind(),
+            ErrorKind::ConnectionReset
+        );
+        assert_eq!(proxy.cuts(), n);
+    }
+}
+
+#[test]
 fn a_stall_takes_no_more_and_says_nothing() {
     let (loopback, target) = loopback([]);
     let head = patch_head(&target, 0, 10);

@@ -1,11 +1,11 @@
 //! Each quirk does what it says, and no more.
 
 use http::{Method, Request, Uri};
-use tus_testkit::{Begun, Location, Options, Quirk, Server};
+use tus_testkit::{Begun, Extension, Location, Options, Quirk, Server};
 
 use crate::{
-    assert_status, create, defer, delete, head, header, options, patch, request, server, with,
-    with_upload,
+    assert_status, begin, create, defer, delete, head, header, options, patch, post, request,
+    server, with, with_upload, without,
 };
 
 #[test]
@@ -234,6 +234,41 @@ fn bodies_must_be_of_a_size() {
         assert_status(&server.handle(patch(&target, from, b"abc")), 204);
     }
     assert_status(&server.handle(patch(&target, 9, b"d")), 204);
+
+    // Of two of one kind the first counts.
+    let least = [Quirk::MinBody(2), Quirk::MinBody(5)];
+    let units = [Quirk::BodyMultiple(2), Quirk::BodyMultiple(5)];
+    for quirks in [least, units] {
+        let (mut server, target) = with_upload(10, quirks);
+        assert_status(&server.handle(patch(&target, 0, b"0")), 400);
+        assert_status(&server.handle(patch(&target, 0, b"01")), 204);
+    }
+}
+
+#[test]
+fn a_limit_of_bodies_is_in_front_of_the_server() {
+    let mut server = Server::new(Options {
+        extensions: vec![Extension::Creation],
+        quirks: vec![Quirk::MaxBody(4)],
+        ..Options::default()
+    });
+    let target = server.place(10, 0);
+    let reading = begin(&mut server, patch(&target, 0, b"0123"));
+    assert!(server.body(&reading, b"01"));
+    for request in [
+        post(&[("upload-length", "10")], b"01234"),
+        patch(&target, 2, b"23456"),
+        patch(&target, 9, b"23456"),
+        patch("/files/none", 0, b"01234"),
+        without(patch(&target, 2, b"23456"), "tus-resumable"),
+    ] {
+        let response = server.handle(request);
+        assert_status(&response, 413);
+        assert_eq!(header(&response, "tus-resumable"), None);
+    }
+    assert!(server.body(&reading, b"23"), "it is still writing");
+    assert_status(&server.finish(reading), 204);
+    assert_eq!(server.uploads().count(), 1);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use http::Method;
 use tus_testkit::{Extension, Options, Server};
 
 use crate::{
-    assert_status, begin, create, delete, head, header, patch, request, server, with, with_upload,
-    without,
+    assert_status, begin, create, create_with, delete, head, header, patch, request, server, with,
+    with_upload, without,
 };
 
 #[test]
@@ -348,6 +348,14 @@ fn extensions_that_are_off_are_not_there() {
     ] {
         let request = with(patch(target, 0, b"hello"), name, value);
         assert_status(&server.handle(request), 400);
+    }
+    for (name, value) in [
+        ("upload-checksum", "sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00="),
+        ("trailer", "Upload-Checksum"),
+    ] {
+        for request in [create(5), create_with(5, b"hello")] {
+            assert_status(&server.handle(with(request, name, value)), 400);
+        }
     }
     let options = server.handle(request(Method::OPTIONS, "/files/", &[], b""));
     assert_eq!(header(&options, "tus-extension"), Some("creation"));

@@ -1,6 +1,7 @@
 //! The peers of the conformance suite, over every carrier.
 
 use std::future::poll_fn;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +10,14 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, Request, Response};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
-use tus_testkit::{Act, Authority, Carrier, End, Loopback, Options, Server, Stage};
+use tus_testkit::{
+    Act, Authority, Carrier, End, Location, Loopback, Options, Quirk, Server, Stage,
+};
+
+use crate::loopback::eventually;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -36,7 +41,7 @@ impl Client {
                 tokio::spawn(connection);
                 return requests;
             };
-            let connector = tokio_rustls::TlsConnector::from(Arc::new(config(authority)));
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(config(authority, b"h2")));
             let name = ServerName::try_from("127.0.0.1").unwrap();
             let stream = connector.connect(name, stream).await.unwrap();
             let (requests, connection) = h2::client::handshake(stream).await.unwrap();
@@ -64,7 +69,7 @@ impl Client {
     }
 }
 
-fn config(authority: &Authority) -> ClientConfig {
+fn config(authority: &Authority, protocol: &[u8]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from(authority.der().to_vec()))
@@ -75,7 +80,7 @@ fn config(authority: &Authority) -> ClientConfig {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     config
 }
 
@@ -160,6 +165,56 @@ fn acts_are_played_again_until_the_client_leaves() {
     }
 }
 
+#[test]
+fn what_is_played_again_may_come_to_an_end() {
+    let again = |act| vec![Act::Again(vec![Act::Read(1), act])];
+    let stage = Stage::start(Carrier::Http2, [again(Act::Reset), again(Act::Close)]);
+    let mut client = Client::connect(stage.address(), None);
+    let (answer, _) = client.send(patch(&stage.url("/1")), true);
+    let reason = client.answer(answer).unwrap_err().reason();
+    assert_eq!(reason, Some(Reason::INTERNAL_ERROR));
+    let (answer, _) = client.send(patch(&stage.url("/1")), true);
+    assert!(!client.answer(answer).unwrap_err().is_io());
+    for at in 0..2 {
+        let end = stage.wait(LONG, |seen| seen[at].end);
+        assert_eq!(end, Some(End::Played));
+    }
+}
+
+#[test]
+fn what_does_nothing_again_waits_for_the_end() {
+    for carrier in [Carrier::Http1, Carrier::Http2] {
+        for acts in [vec![], vec![Act::ReadAll, Act::Hold], vec![Act::Flood(0)]] {
+            let begin = || {
+                let acts = [vec![Act::Again(acts.clone())]];
+                let stage = Stage::start(carrier, acts);
+                stage.go_on();
+                let said = "PATCH /1 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello";
+                let mut plain = std::net::TcpStream::connect(stage.address()).unwrap();
+                let http2 = carrier.is_http2().then(|| {
+                    let mut client = Client::connect(stage.address(), None);
+                    let request = patch(&stage.url("/1"));
+                    (client.send(request, true), client)
+                });
+                if http2.is_none() {
+                    plain.write_all(said.as_bytes()).unwrap();
+                }
+                let begun = stage.wait(LONG, |seen| seen.first().map(drop));
+                assert_eq!(begun, Some(()));
+                (stage, plain, http2)
+            };
+            // The client leaves.
+            let (stage, plain, http2) = begin();
+            drop((plain, http2));
+            let end = stage.wait(LONG, |seen| seen[0].end);
+            assert_eq!(end, Some(End::Left));
+            // Were the stage not to end, this test would not.
+            let (stage, _plain, _http2) = begin();
+            drop(stage);
+        }
+    }
+}
+
 fn crc32(bytes: &[u8]) -> u32 {
     let digest = tus_testkit::checksum("crc32", bytes).unwrap();
     u32::from_be_bytes(digest.try_into().unwrap())
@@ -201,6 +256,28 @@ fn a_connection_ends_with_a_reset_or_in_order() {
 }
 
 #[test]
+fn a_stalled_exchange_ends_with_its_stream() {
+    let loopback = Loopback::over(Carrier::Http2, Server::new(Options::default()));
+    let target = loopback.server().place(10, 0);
+    let stall = tus_testkit::Fault::Stall { after: 2 };
+    loopback.set_faults(tus_testkit::FaultPlan::scripted([Some(stall)]));
+    let mut client = Client::connect(loopback.address(), None);
+    let request = Request::patch(loopback.url(&target))
+        .header("Tus-Resumable", "1.0.0")
+        .header("Content-Length", "10")
+        .header("Content-Type", "application/offset+octet-stream")
+        .header("Upload-Offset", "0")
+        .body(())
+        .unwrap();
+    let (_answer, mut body) = client.send(request, false);
+    body.send_data("hello".into(), false).unwrap();
+    eventually(|| loopback.server().upload(&target).unwrap().offset() == 2);
+    assert_eq!(loopback.server().locks(), 1);
+    body.send_reset(Reason::CANCEL);
+    eventually(|| loopback.server().locks() == 0);
+}
+
+#[test]
 fn what_is_held_is_not_read_and_what_leaves_is_seen() {
     let stage = Stage::start(Carrier::Http2, [vec![Act::Hold]]);
     let mut client = Client::connect(stage.address(), None);
@@ -226,27 +303,84 @@ fn what_is_held_is_not_read_and_what_leaves_is_seen() {
     assert_eq!(end, Some(End::Left));
 }
 
+/// The status of an answer, and the fields that it has.
+type Answer = (u16, HeaderMap);
+
+/// One exchange on a connection of its own, over this carrier.
+fn exchange(loopback: &Loopback, carrier: Carrier, request: Request<Bytes>) -> Answer {
+    let (head, body) = request.into_parts();
+    if carrier.is_http2() {
+        let mut client = Client::connect(loopback.address(), loopback.authority());
+        let (answer, mut sent) = client.send(Request::from_parts(head, ()), body.is_empty());
+        if !body.is_empty() {
+            sent.send_data(body, true).unwrap();
+        }
+        let answer = client.answer(answer).unwrap();
+        return (answer.status().as_u16(), answer.headers().clone());
+    }
+    let mut said = format!("{} {} HTTP/1.1\r\n", head.method, head.uri.path()).into_bytes();
+    let host = ("host", head.uri.authority().unwrap().as_str());
+    let fields = head.headers.iter();
+    let fields = fields.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+    for (name, value) in fields.chain([host, ("connection", "close")]) {
+        said.extend(format!("{name}: {value}\r\n").into_bytes());
+    }
+    said.extend([b"\r\n", &*body].concat());
+    let mut stream = std::net::TcpStream::connect(loopback.address()).unwrap();
+    let mut answer = String::new();
+    if let Some(authority) = loopback.authority() {
+        let config = Arc::new(config(authority, b"http/1.1"));
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let connection = ClientConnection::new(config, name).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        stream.write_all(&said).unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+    } else {
+        stream.write_all(&said).unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+    }
+    let mut lines = answer.lines();
+    let status = lines.next().unwrap()[9..12].parse().unwrap();
+    let fields = lines.map_while(|line| line.split_once(": "));
+    let fields = fields.map(|(name, value)| {
+        let name = http::HeaderName::try_from(name).unwrap();
+        (name, value.parse().unwrap())
+    });
+    (status, fields.collect())
+}
+
 #[test]
 fn the_server_is_served_over_every_carrier() {
-    for carrier in [Carrier::Http2, Carrier::Http2Tls] {
-        let loopback = Loopback::over(carrier, Server::new(Options::default()));
-        let target = loopback.server().place(5, 0);
-        let mut client = Client::connect(loopback.address(), loopback.authority());
-        let request = Request::patch(loopback.url(&target))
+    for carrier in Carrier::ALL {
+        let loopback = Loopback::over(
+            carrier,
+            Server::new(Options {
+                quirks: vec![Quirk::Location(Location::Absolute)],
+                ..Options::default()
+            }),
+        );
+        let endpoint = loopback.endpoint();
+        let request = Request::post(&endpoint)
+            .header("Tus-Resumable", "1.0.0")
+            .header("Content-Length", "0")
+            .header("Upload-Length", "5")
+            .body(Bytes::new())
+            .unwrap();
+        let (status, fields) = exchange(&loopback, carrier, request);
+        assert_eq!(status, 201, "{carrier}");
+        let url = fields["location"].to_str().unwrap();
+        assert!(url.starts_with(&endpoint), "{carrier}: {url}");
+
+        let request = Request::patch(url)
             .header("Tus-Resumable", "1.0.0")
             .header("Content-Length", "5")
             .header("Content-Type", "application/offset+octet-stream")
             .header("Upload-Offset", "0")
-            .body(())
+            .body(Bytes::from_static(b"hello"))
             .unwrap();
-        let (answer, mut body) = client.send(request, false);
-        body.send_data("hello".into(), true).unwrap();
-        let answer = client.answer(answer).unwrap();
-        assert_eq!(answer.status(), 204);
-        assert_eq!(answer.headers()["upload-offset"], "5");
-        assert_eq!(
-            loopback.server().upload(&target).unwrap().content(),
-            b"hello"
-        );
+        let (status, fields) = exchange(&loopback, carrier, request);
+        assert_eq!(status, 204, "{carrier}");
+        assert_eq!(fields["upload-offset"], "5");
+        assert_eq!(loopback.server().upload(url).unwrap().content(), b"hello");
     }
 }
