@@ -108,6 +108,8 @@ pub enum Quirk {
     AbsoluteParts,
     /// The request for a final upload is answered 400 if it names a part by a whole URL.
     RelativeParts,
+    /// The Location of a final upload is that of the first of its parts, which stays what it is.
+    FinalAtPart,
     /// When a final upload is asked for, the first of its parts vanishes, and the answer is this
     /// status.
     LosesPart(u16),

@@ -15,7 +15,8 @@
 //! kept to their bounds, and nothing spins (I6); no secret goes to a foreign origin (I7, S1, S2, S7); a
 //! checkpoint is read as it was written, and whatever step it is of, its upload can be gone on with (I9);
 //! nothing panics (I10); after a cancel nothing begins but a deletion, and at the end nothing is out (I11);
-//! no success after a refusal, and none that is called acknowledged if nobody did (R8). In
+//! no success after a refusal, and none that is called acknowledged if nobody did (R8); and requests are as
+//! the caller's settings want them, by a rule that is called `option`. In
 //! [careful](Plan::careful) runs the same inputs have the same outputs (I8), and nothing that is shown holds
 //! a secret (S3).
 //!

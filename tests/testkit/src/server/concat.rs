@@ -1,10 +1,11 @@
 //! Parts and what is made of them (extension "Concatenation").
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 
+use super::fields::text;
 use super::refusal::{Refusal, bad, refuse, refuse_as};
 use super::{Extension, Server};
 use crate::names::{UPLOAD_CONCAT, UPLOAD_DEFER_LENGTH, UPLOAD_LENGTH};
@@ -78,7 +79,10 @@ impl Server {
         if !finished && !self.offers(Extension::ConcatenationUnfinished) {
             return Err(bad("a part is not finished"));
         }
-        let (id, response) = self.establish(head, New { parts, ..new });
+        let (id, mut response) = self.establish(head, New { parts, ..new });
+        if self.has(&Quirk::FinalAtPart) {
+            response.headers_mut().insert(LOCATION, text(references[0]));
+        }
         self.join();
         self.completed(id, response)
     }

@@ -300,6 +300,7 @@ impl Plan {
                 Quirk::RefusesConcatenation(403),
                 Quirk::RefusesFinal(400),
                 Quirk::RefusesFinal(501),
+                Quirk::FinalAtPart,
                 Quirk::LosesPart(404),
                 Quirk::LosesPart(400),
             ]);

@@ -120,7 +120,10 @@ impl World<'_> {
             }
             Error::Protocol { .. } => ever(&[Intercepted, Redirected]),
             Error::Location { .. } => ever(&[Redirected]) || self.leads_astray(),
-            Error::Conflict { .. } => ever(&[Stranger]) || self.has_changed(),
+            Error::Conflict { .. } => {
+                let shared = self.quirk(|quirk| *quirk == Quirk::FinalAtPart);
+                shared || ever(&[Stranger]) || self.has_changed()
+            }
             Error::PartList { .. } => self.plan.config.parts.list_limit < 1_000,
             Error::Gone { .. } | Error::CompletionUnknown { .. } => {
                 let reason = ever(&[Vanished, Intercepted])

@@ -196,6 +196,7 @@ fn no_quirk_makes_the_server_panic_or_forget() {
         Quirk::AbsoluteParts,
         Quirk::RelativeParts,
         Quirk::LosesPart(404),
+        Quirk::FinalAtPart,
         Quirk::StaleFinal(1),
         Quirk::RefusesCompletion(422),
         Quirk::MovesCompleted,

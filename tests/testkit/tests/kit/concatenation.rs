@@ -360,6 +360,16 @@ fn quirk_parts_are_named_in_one_way() {
 }
 
 #[test]
+fn quirk_a_final_is_said_to_be_where_a_part_is() {
+    let (mut server, one, two) = two_parts([Quirk::FinalAtPart]);
+    let answer = server.handle(join(&[&one, &two]));
+    assert_status(&answer, 201);
+    assert_eq!(location(&answer), one);
+    assert!(server.upload(&one).unwrap().is_partial());
+    assert!(server.uploads().any(tus_testkit::Upload::is_final));
+}
+
+#[test]
 fn quirk_a_part_is_lost() {
     for status in [404, 400] {
         let (mut server, one, two) = two_parts([Quirk::LosesPart(status)]);
