@@ -31,10 +31,12 @@ pub(super) struct Births {
 }
 
 impl Births {
-    /// A process begins. `lapsed`: by what it goes on from, the upload's time is over.
-    pub(super) fn new(lapsed: bool) -> Self {
+    /// A process begins. `lapsed`: by what it goes on from, the upload's time is over. `joining`: an earlier
+    /// one was killed when the server was asked to join the parts.
+    pub(super) fn new(lapsed: bool, joining: bool) -> Self {
         Self {
             lapsed,
+            doubtful: u32::from(joining),
             ..Self::default()
         }
     }
@@ -64,10 +66,15 @@ impl Births {
     pub(super) fn ended(&mut self, lane: u32, status: Option<StatusCode>) {
         match status {
             Some(status) if status.is_success() => *self.made.entry(lane).or_default() += 1,
-            Some(status) if [423, 425, 429].contains(&status.as_u16()) => (),
-            Some(status) if !passing(status) => (),
-            _ => self.doubtful += 1,
+            status => self.joined(status),
         }
+    }
+
+    /// The answer came to a request that joins the parts; or none.
+    pub(super) fn joined(&mut self, status: Option<StatusCode>) {
+        let doubtful = status
+            .is_none_or(|status| passing(status) && ![423, 425, 429].contains(&status.as_u16()));
+        self.doubtful += u32::from(doubtful);
     }
 
     /// An answer to a request for an upload that is there.

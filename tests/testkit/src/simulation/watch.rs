@@ -110,6 +110,8 @@ pub(super) struct Watch {
     confirmed: u64,
     recreated: u32,
     recreations: u32,
+    /// The last process was killed when the server was asked to join the parts.
+    joining: bool,
     /// The time that the machine knows of.
     now: Duration,
     present: Present,
@@ -193,6 +195,7 @@ impl Watch {
             confirmed: 0,
             recreated: 0,
             recreations: plan.config.recreations,
+            joining: false,
             now: Duration::ZERO,
             present: Present::new(Duration::ZERO, None, None, plan, plan.config.clone()),
         }
@@ -216,7 +219,8 @@ impl Watch {
         self.present.differs = differs;
         let expires = saved.and_then(Checkpoint::expires);
         let lapsed = expires.is_some_and(|at| task.config.wall_clock.is_some_and(|now| at <= now));
-        self.present.births = Births::new(lapsed);
+        let joining = std::mem::take(&mut self.joining) && saved.is_some() && !differs;
+        self.present.births = Births::new(lapsed, joining);
         for known in self.uploads.values_mut() {
             known.offset = None;
             known.highest = 0;
@@ -272,8 +276,10 @@ impl Watch {
     }
 
     /// A process was killed, and what it knew last may be lost. `noted`: how the upload ended is in the
-    /// checkpoint that stays.
-    pub(super) fn killed(&mut self, noted: bool) {
+    /// checkpoint that stays. `kept`: so is all that was to be saved.
+    pub(super) fn killed(&mut self, noted: bool, kept: bool) {
+        let mut flights = self.flights.values();
+        self.joining = kept && flights.any(|flight| flight.op == Op::Concatenate);
         for flight in self
             .flights
             .values()
@@ -543,8 +549,10 @@ impl Watch {
     }
 
     fn ended_unanswered(&mut self, lane: u32, flight: &Flight) {
-        if flight.op == Op::Create {
-            self.present.births.ended(lane, None);
+        match flight.op {
+            Op::Create => self.present.births.ended(lane, None),
+            Op::Concatenate => self.present.births.joined(None),
+            _ => (),
         }
         self.append_unanswered(flight);
     }
@@ -575,8 +583,10 @@ impl Watch {
         self.present
             .births
             .answered(flight.op, &flight.target, response);
-        if flight.op == Op::Create {
-            self.present.births.ended(id.lane, Some(status));
+        match flight.op {
+            Op::Create => self.present.births.ended(id.lane, Some(status)),
+            Op::Concatenate => self.present.births.joined(Some(status)),
+            _ => (),
         }
         self.present.acknowledged |=
             status.is_success() && (flight.completing || flight.op == Op::Concatenate);

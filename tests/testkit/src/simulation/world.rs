@@ -519,7 +519,8 @@ impl<'a> World<'a> {
             self.saved = Some(reread(&checkpoint)?);
         }
         let noted = |saved: &Checkpoint| saved.to_text().contains("\nending refused ");
-        self.watch.killed(self.saved.as_ref().is_some_and(noted));
+        let noted = self.saved.as_ref().is_some_and(noted);
+        self.watch.killed(noted, !self.lost_a_save);
         Ok(())
     }
 
