@@ -396,7 +396,7 @@ pub enum Error {
         place: Box<Place>,
         /// The limit that was reached.
         limit: Limit,
-        /// Why the last attempt failed, if one did.
+        /// Why the last attempt failed, if one did since the last progress.
         cause: Option<Box<Cause>>,
     },
     /// The server asked to be left alone for longer than the policy allows to wait.
