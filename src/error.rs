@@ -370,11 +370,10 @@ pub enum Error {
         place: Box<Place>,
     },
     /// The last bytes went out, no answer came, and now the upload is not there: it may be
-    /// complete and moved away, or deleted. Sending it again might make a second copy.
-    #[error(
-        "{place}: it is unknown whether the upload was completed: its last bytes went out, and now the \
-         server no longer has it; look there, then start it anew or forget it"
-    )]
+    /// complete and moved away, or deleted. Sending it again might make a second copy. Of a
+    /// [`Concatenate`](crate::Concatenate): an answer was lost, and now the server refuses as if it lacked a
+    /// part.
+    #[error("{place}: it is unknown whether {}", Unsettled(place.op))]
     CompletionUnknown {
         /// Where.
         place: Box<Place>,
@@ -479,6 +478,23 @@ impl fmt::Display for Missing {
         f.write_str(match self.0 {
             Op::Inspect => "the server has no upload at this URL",
             _ => "the server does not have this upload any more; start it anew",
+        })
+    }
+}
+
+struct Unsettled(Op);
+
+impl fmt::Display for Unsettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Op::Concatenate => {
+                "the parts were joined: the server may have done it when no answer came, and now it \
+                 refuses; look there, then start it anew or forget it"
+            }
+            _ => {
+                "the upload was completed: its last bytes went out, and now the server no longer has it; \
+                 look there, then start it anew or forget it"
+            }
         })
     }
 }
