@@ -196,6 +196,8 @@ pub enum Hint {
     Permission,
     /// No uploads are created at this URL.
     Endpoint,
+    /// A part that is to be joined is not there, or nothing is joined at this URL.
+    Parts,
     /// The server redirects to where the request may not follow.
     Redirect,
     /// The server, or something before it, does not let the method through, or lacks the
@@ -229,6 +231,7 @@ impl fmt::Display for Hint {
             Self::Credentials => "check the credentials",
             Self::Permission => "it is not allowed, or credentials are missing",
             Self::Endpoint => "nothing can be created at this URL: check that it is the server's endpoint, often with a slash at the end, and not an upload's URL",
+            Self::Parts => "check that each part is still there, and that this URL is the server's endpoint",
             Self::Redirect => "use the URL that it names",
             Self::Method => "the method is not let through, the server lacks the extension, or the URL is not of the right kind",
             Self::Version => "the server speaks another version of tus than 1.0.0",

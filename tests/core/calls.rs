@@ -468,7 +468,9 @@ fn a_concatenation_is_judged_like_a_creation() {
     for (status, hint) in [
         (400, None),
         (403, Some(Hint::Permission)),
-        (404, Some(Hint::Endpoint)),
+        (404, Some(Hint::Parts)),
+        (405, Some(Hint::Endpoint)),
+        (410, Some(Hint::Parts)),
         (431, Some(Hint::PartListTooLong)),
         (501, Some(Hint::Method)),
     ] {

@@ -53,6 +53,7 @@ fn hints() {
         (Hint::Credentials, "check the credentials"),
         (Hint::Permission, "not allowed"),
         (Hint::Endpoint, "nothing can be created at this URL"),
+        (Hint::Parts, "check that each part is still there"),
         (Hint::Redirect, "use the URL that it names"),
         (Hint::Method, "the method is not let through"),
         (Hint::Version, "another version of tus than 1.0.0"),
