@@ -265,7 +265,8 @@ machine!(Create, UploadUrl);
 ///
 /// See [Concatenation](https://tus.io/protocols/resumable-upload#concatenation). It needs no source.
 /// After an answer that was lost it asks again, which may leave one upload more on the server; a
-/// [`Veto`](crate::Veto) prevents that. [`Parallel`](crate::Parallel) makes the parts as well.
+/// [`Veto`](crate::Veto) prevents that. Where the server then lacks a part, the parts may be joined, and
+/// it ends with [`Error::CompletionUnknown`]. [`Parallel`](crate::Parallel) makes the parts as well.
 #[derive(Debug)]
 pub struct Concatenate(Lane<Call<UploadUrl>>);
 
@@ -501,6 +502,20 @@ impl<T: std::fmt::Debug + Send + 'static> Call<T> {
     fn creates(&self) -> bool {
         matches!(self.op, Op::Create | Op::Concatenate)
     }
+
+    /// What an error comes to. Parts that an attempt before may have joined may be gone for that.
+    fn ended(&self, error: Error) -> Error {
+        match error {
+            Error::Rejected { place, status, .. }
+                if self.doubtful
+                    && self.op == Op::Concatenate
+                    && matches!(status.as_u16(), 400 | 404 | 410) =>
+            {
+                Error::CompletionUnknown { place }
+            }
+            error => error,
+        }
+    }
 }
 
 impl<T> Call<T> {
@@ -544,6 +559,9 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
         match judge(line, ((), ()), &asked, &flight, &answer, |line| {
             self.place(line)
         }) {
+            Err(Phase::Over(Some(result))) => {
+                Phase::Over(Some(Box::new(result.map_err(|error| self.ended(error)))))
+            }
             Err(next) => next,
             Ok(Verdict::Success) => match (self.read)(line, &self.url, &flight, &answer) {
                 Ok(value) => Phase::success(value),
@@ -583,6 +601,10 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
                 failure,
             }),
         }
+    }
+
+    fn declined(&mut self, error: Error) -> Phase<(), T> {
+        Phase::failure(self.ended(error))
     }
 
     fn cancelled(&mut self, line: &mut Line, flight: Option<Flight>, _: Cancel) -> Phase<(), T> {

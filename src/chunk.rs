@@ -65,9 +65,14 @@ impl Chunk {
         (size - size % self.unit).max(self.least)
     }
 
+    /// Whether smaller is of no use, where a request of this size is refused for its size.
+    pub(crate) fn is_least(&self, size: u64) -> bool {
+        self.refusals >= REFUSALS || self.smaller(size).is_none()
+    }
+
     /// A request of this size was refused for its size. `None`: smaller is of no use.
     pub(crate) fn refused(&mut self, size: u64) -> Option<u64> {
-        if self.refusals >= REFUSALS {
+        if self.is_least(size) {
             return None;
         }
         self.refusals += 1;

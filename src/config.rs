@@ -347,7 +347,9 @@ pub struct Parts {
     /// Whether the whole is asked for before its parts are complete, where the server is known to
     /// offer that.
     pub unfinished: bool,
-    /// Whether the parts are deleted once they are joined. Not every server keeps the whole then.
+    /// Whether the parts are deleted once they are joined. Not every server keeps the whole then. It
+    /// needs termination: where the server is known not to offer that, the upload is refused
+    /// ([`Misuse::NotOffered`](crate::Misuse::NotOffered)).
     pub discard: bool,
 }
 

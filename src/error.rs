@@ -196,6 +196,8 @@ pub enum Hint {
     Permission,
     /// No uploads are created at this URL.
     Endpoint,
+    /// A part that is to be joined is not there, or nothing is joined at this URL.
+    Parts,
     /// The server redirects to where the request may not follow.
     Redirect,
     /// The server, or something before it, does not let the method through, or lacks the
@@ -229,6 +231,7 @@ impl fmt::Display for Hint {
             Self::Credentials => "check the credentials",
             Self::Permission => "it is not allowed, or credentials are missing",
             Self::Endpoint => "nothing can be created at this URL: check that it is the server's endpoint, often with a slash at the end, and not an upload's URL",
+            Self::Parts => "check that each part is still there, and that this URL is the server's endpoint",
             Self::Redirect => "use the URL that it names",
             Self::Method => "the method is not let through, the server lacks the extension, or the URL is not of the right kind",
             Self::Version => "the server speaks another version of tus than 1.0.0",
@@ -370,11 +373,10 @@ pub enum Error {
         place: Box<Place>,
     },
     /// The last bytes went out, no answer came, and now the upload is not there: it may be
-    /// complete and moved away, or deleted. Sending it again might make a second copy.
-    #[error(
-        "{place}: it is unknown whether the upload was completed: its last bytes went out, and now the \
-         server no longer has it; look there, then start it anew or forget it"
-    )]
+    /// complete and moved away, or deleted. Sending it again might make a second copy. Of a
+    /// [`Concatenate`](crate::Concatenate): an answer was lost, and now the server refuses as if it lacked a
+    /// part.
+    #[error("{place}: it is unknown whether {}", Unsettled(place.op))]
     CompletionUnknown {
         /// Where.
         place: Box<Place>,
@@ -396,7 +398,7 @@ pub enum Error {
         place: Box<Place>,
         /// The limit that was reached.
         limit: Limit,
-        /// Why the last attempt failed, if one did.
+        /// Why the last attempt failed, if one did since the last progress.
         cause: Option<Box<Cause>>,
     },
     /// The server asked to be left alone for longer than the policy allows to wait.
@@ -479,6 +481,23 @@ impl fmt::Display for Missing {
         f.write_str(match self.0 {
             Op::Inspect => "the server has no upload at this URL",
             _ => "the server does not have this upload any more; start it anew",
+        })
+    }
+}
+
+struct Unsettled(Op);
+
+impl fmt::Display for Unsettled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Op::Concatenate => {
+                "the parts were joined: the server may have done it when no answer came, and now it \
+                 refuses; look there, then start it anew or forget it"
+            }
+            _ => {
+                "the upload was completed: its last bytes went out, and now the server no longer has it; \
+                 look there, then start it anew or forget it"
+            }
         })
     }
 }

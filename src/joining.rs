@@ -231,6 +231,8 @@ impl Joining {
                 Phase::Waiting(at, Step::Look)
             });
         }
+        // Until then there may be any number of them.
+        line.budget.forgive_requests();
         let wait = Duration::from_secs(1 << self.looks.min(6)).min(LONGEST_LOOK);
         self.looks += 1;
         Phase::Waiting(line.now() + wait, Step::Look)

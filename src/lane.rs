@@ -231,7 +231,8 @@ pub(crate) trait Story: Send + 'static {
         how: Cancel,
     ) -> Phase<Self::Step, Self::Success>;
 
-    /// The end, because the retry policy says so.
+    /// The end, because there is to be no further request: the limit's, or one that was decided before
+    /// and waited for a request alone.
     fn spent(&self, line: &Line, step: Self::Step, spent: Spent) -> Error;
 
     /// What must survive as things stand.
@@ -394,14 +395,13 @@ impl<S: Story> Lane<S> {
         let trailer = self.story.trailer(step);
         match self.line.exchange(op, request, trailer) {
             Ok(()) => self.phase = Phase::Out(step),
-            Err(limit) => self.give_up(step, limit),
+            Err(limit) => self.turn(Phase::failure(self.spent(step, limit))),
         }
     }
 
-    fn give_up(&mut self, step: S::Step, limit: Limit) {
-        let spent = self.line.spent(limit);
-        let error = self.story.spent(&self.line, step, spent);
-        self.turn(Phase::failure(error));
+    /// The end, because this limit says so.
+    fn spent(&self, step: S::Step, limit: Limit) -> Error {
+        self.story.spent(&self.line, step, self.line.spent(limit))
     }
 
     fn answer(&mut self, id: DutyId, answer: Answer) {
@@ -478,8 +478,10 @@ impl<S: Story> Lane<S> {
             Phase::Saving(..) | Phase::Over(_) => return,
         };
         if self.line.budget.deadline().is_some_and(|at| at <= now) {
+            // What it is depends on what the interruption makes the story forget.
+            let error = self.spent(step, Limit::Deadline);
             self.interrupt(Cancel::Keep);
-            self.give_up(step, Limit::Deadline);
+            self.turn(Phase::failure(error));
         } else if let Some((_, deadline)) = self.line.deadline().filter(|(at, _)| *at <= now)
             && let Some(flight) = self.line.stop_flight()
         {

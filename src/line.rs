@@ -250,7 +250,9 @@ impl Line {
 
     /// Why there is no further attempt, where this limit says so.
     pub(crate) fn spent(&self, limit: Limit) -> Spent {
-        Spent::Limit(limit, self.cause.clone())
+        // What progress was made since has overcome it.
+        let failed = self.budget.failures() > 0;
+        Spent::Limit(limit, self.cause.clone().filter(|_| failed))
     }
 
     /// No request is begun before this time.

@@ -115,7 +115,8 @@ impl Parallel {
     /// # Errors
     ///
     /// Where the endpoint or an option cannot be used, no part or too many are asked for, or the
-    /// [server](Config::server) is known not to offer what this needs.
+    /// [server](Config::server) is known not to offer what this needs: concatenation, and termination,
+    /// where the parts are to be [deleted](crate::Parts::discard).
     pub fn split(
         endpoint: &str,
         length: u64,
@@ -136,14 +137,15 @@ impl Parallel {
     /// # Errors
     ///
     /// Where the endpoint or an option cannot be used, there is no part or too many, or the
-    /// [server](Config::server) is known not to offer what this needs.
+    /// [server](Config::server) is known not to offer what this needs: concatenation, and termination,
+    /// where the parts are to be [deleted](crate::Parts::discard).
     pub fn join(endpoint: &str, lengths: &[u64], config: &Config) -> Result<Self, Misuse> {
         let pieces = Pieces {
             parts: lengths.iter().map(|length| (*length, None)).collect(),
             joining: false,
             whole: None,
         };
-        config.needs(Extension::Concatenation)?;
+        check_offered(false, config)?;
         let all = Self::new(endpoint, pieces, None, true, config)?;
         config.fits(all.length())?;
         Ok(all)
@@ -159,8 +161,10 @@ impl Parallel {
     ///
     /// # Errors
     ///
-    /// Where the endpoint or an option cannot be used, or the checkpoint is of an upload that began
-    /// at another URL, or is not [in parts](Checkpoint::in_parts).
+    /// Where the endpoint or an option cannot be used, the checkpoint is of an upload that began
+    /// at another URL, or is not [in parts](Checkpoint::in_parts), or the
+    /// [server](Config::server) is known not to offer what this needs: concatenation, unless the whole's
+    /// URL is known, and termination, where the parts are to be [deleted](crate::Parts::discard).
     pub fn resume(
         endpoint: &str,
         checkpoint: Checkpoint,
@@ -176,6 +180,7 @@ impl Parallel {
         let Kept::Parts(pieces) = checkpoint.kept else {
             return Err(Misuse::CheckpointKind);
         };
+        check_offered(pieces.whole.is_some(), config)?;
         let mut all = Self::new(endpoint, pieces, Some(kept), same, config)?;
         if all.stage == Stage::Send {
             all.forsake_lost_whole();
@@ -335,6 +340,17 @@ impl Parallel {
 /// Which part a duty is for; `None`: for the whole.
 fn part_of(id: DutyId) -> Option<usize> {
     (id.lane as usize).checked_sub(1)
+}
+
+/// Whether the server may be asked for all that is to come; `whole`: where that is, is known.
+fn check_offered(whole: bool, config: &Config) -> Result<(), Misuse> {
+    if !whole {
+        config.needs(Extension::Concatenation)?;
+    }
+    if config.parts.discard {
+        config.needs(Extension::Termination)?;
+    }
+    Ok(())
 }
 
 /// A part, where it was left or from the beginning, and why it may not be gone on with.

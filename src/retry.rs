@@ -90,6 +90,11 @@ impl Budget {
         self.requests = 0;
     }
 
+    /// The last request was one that has to be made time and again, and another limit ends it.
+    pub(crate) fn forgive_requests(&mut self) {
+        self.requests = 0;
+    }
+
     /// The server confirmed so many bytes that it never had before; `all`: none remains.
     pub(crate) fn gain(&mut self, bytes: u64, all: bool) {
         if self.gained.add(bytes, all) {

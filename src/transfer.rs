@@ -690,7 +690,12 @@ impl Story for Transfer {
     }
 
     fn spent(&self, line: &Line, step: Step, spent: Spent) -> Error {
-        spent.at(self.place(line, step.op()))
+        match (&self.owed.end, &self.owed.refused) {
+            // The HEAD that it waited for says nothing else, lost or not.
+            (Some(end), _) => (**end).clone(),
+            (None, Some((size, error))) if self.supply.chunk.is_least(*size) => (**error).clone(),
+            _ => spent.at(self.place(line, step.op())),
+        }
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {

@@ -109,7 +109,8 @@ pub(crate) fn verdict(asked: &Asked, authorize: &Authorize, answer: &Response<By
 
         (401, _) => Fatal(Some(Hint::Credentials)),
         (403, _) => Fatal(Some(Hint::Permission)),
-        (404 | 405 | 410, Create | Concatenate) => Fatal(Some(Hint::Endpoint)),
+        (404 | 405 | 410, Create) | (405, Concatenate) => Fatal(Some(Hint::Endpoint)),
+        (404 | 410, Concatenate) => Fatal(Some(Hint::Parts)),
         (413 | 415 | 501, Create) if asked.bytes => WithoutBytes,
         (417, Create) if asked.expect => WithoutExpect,
         (417 | 460, Append) if asked.checksum => Mismatch,

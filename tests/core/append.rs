@@ -1,8 +1,10 @@
 //! Sending bytes, and what the server makes of them.
 
+use std::time::Duration;
+
 use tus_proto::{
     Answer, Authorize, Cancel, Completion, Config, Conflict, Error, Event, FailureKind, Hint,
-    Input, Limit, Machine as _, Tick,
+    Input, Limit, Machine as _, Tick, Upload,
 };
 
 use crate::scenario::{Scenario, URL};
@@ -694,6 +696,47 @@ fn one_head_is_enough_for_a_doubt() {
         matches!(error, Error::Rejected { status, .. } if status == 401),
         "{error:?}"
     );
+}
+
+// No limit makes anything else of what was decided, and waits for a HEAD alone.
+#[test]
+fn a_limit_tells_the_refusal_that_waits_for_its_head() {
+    let minute = Duration::from_secs(60);
+    let kept = Scenario::created(9).checkpoint();
+    let resumed = |attempts| {
+        Scenario::resume_with(&kept, |config| {
+            config.retry.attempts = attempts;
+            config.retry.deadline = attempts.map(|_| minute);
+            config.authorize = Authorize::OnUnauthorized;
+        })
+    };
+    let refused = |told: Scenario<Upload>| told.finds(4).answers_with(403, &[], "no");
+    let mut busy = resumed(None);
+    for _ in 0..998 {
+        busy = busy.answers(503, &[]).waits();
+    }
+    let hangs = || refused(resumed(Some(10))).probes();
+    for told in [
+        hangs().after(minute),
+        hangs().answers(401, &[]).after(minute),
+        refused(busy),
+    ] {
+        let error = told.error();
+        assert!(
+            matches!(&error, Error::Rejected { status, words, .. } if *status == 403 && words == "no"),
+            "{error:?}"
+        );
+    }
+    // One of a size that can be smaller is no end yet.
+    let too_large = |length| {
+        let told = Scenario::created_with(length, |config| config.retry.deadline = Some(minute));
+        told.answers(413, &[]).probes().after(minute).error()
+    };
+    assert!(matches!(
+        too_large(9),
+        Error::Rejected { status, hint: Some(Hint::RequestTooLarge), .. } if status == 413
+    ));
+    assert!(matches!(too_large(MIB), Error::Exhausted { .. }));
 }
 
 // I5: a rewind is a failed attempt of its own only where nothing else has failed.

@@ -468,7 +468,9 @@ fn a_concatenation_is_judged_like_a_creation() {
     for (status, hint) in [
         (400, None),
         (403, Some(Hint::Permission)),
-        (404, Some(Hint::Endpoint)),
+        (404, Some(Hint::Parts)),
+        (405, Some(Hint::Endpoint)),
+        (410, Some(Hint::Parts)),
         (431, Some(Hint::PartListTooLong)),
         (501, Some(Hint::Method)),
     ] {
@@ -479,6 +481,56 @@ fn a_concatenation_is_judged_like_a_creation() {
     assert!(matches!(error, Error::Rejected { words: said, .. } if said == words));
     let error = concatenate().answers(201, &[]).error();
     assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+}
+
+// R4: a server that joined the parts may have removed them.
+#[test]
+fn parts_that_are_gone_after_a_doubt_may_be_joined() {
+    let after = |status| concatenate().answers(status, &[]).waits();
+    for status in [400, 404, 410] {
+        for told in [concatenate().loses(), after(500), after(503)] {
+            // What was not processed changes nothing of that.
+            let told = told.answers(429, &[]).waits();
+            let error = told.answers(status, &[]).error();
+            assert!(
+                matches!(&error, Error::CompletionUnknown { place } if place.op == Op::Concatenate),
+                "{status}: {error:?}"
+            );
+        }
+        for told in [
+            after(429),
+            concatenate().fails(FailureKind::NotSent).waits(),
+        ] {
+            let error = told.answers(status, &[]).error();
+            assert!(
+                matches!(error, Error::Rejected { .. }),
+                "{status}: {error:?}"
+            );
+        }
+        // Of a creation it says that the endpoint is none.
+        let error = create(9).loses().answers(status, &[]).error();
+        assert!(
+            matches!(error, Error::Rejected { .. }),
+            "{status}: {error:?}"
+        );
+    }
+    let error = concatenate().loses().answers(403, &[]).error();
+    rejected(
+        &error,
+        Some(Hint::Permission),
+        "it is not for lack of parts",
+    );
+    // Nor do credentials that nobody has say more.
+    let asks = config(|config| config.authorize = Authorize::When(std::sync::Arc::new(|_| true)));
+    let told = Scenario::new(Concatenate::new(ENDPOINT, &PARTS, &asks).unwrap());
+    let told = told.loses().answers(400, &[]);
+    let error = told
+        .answers_duty(tus_proto::Answer::Credentials(None))
+        .error();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
 }
 
 #[test]

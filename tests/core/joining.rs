@@ -554,6 +554,28 @@ fn a_whole_that_is_never_joined_is_given_up() {
     assert!(looks > 5, "{looks}");
 }
 
+// A thousand requests without progress are too many, but not of these.
+#[test]
+fn a_whole_is_looked_at_for_as_long_as_joining_may_take() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let mut story = Several::created_with(&[5, 5], |config| {
+        unfinished(config);
+        config.timeouts.concatenation = day;
+    });
+    story = story.joined().send(&[5, 5]).looks();
+    let mut waited = Duration::ZERO;
+    while waited < day {
+        story = story.looks().answers(0, 200, &[]);
+        waited += story.wait();
+        story = story.waits();
+    }
+    assert_eq!(
+        story.count(|event| matches!(event, Event::Retrying { .. })),
+        0
+    );
+    story.looks().finds(0, 10).succeeds();
+}
+
 #[test]
 fn a_whole_of_another_length_is_a_conflict() {
     let story = early().joined().send(&[5, 5]);

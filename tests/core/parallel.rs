@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tus_proto::{
-    Algorithm, Answer, Authorize, Cancel, Cause, Conflict, Duty, Error, Event, FailureKind,
-    Foreign, Input, Limit, Machine as _, Misuse, Output, Parallel, Tick,
+    Algorithm, Answer, Authorize, Cancel, Cause, Checkpoint, Conflict, Duty, Error, Event,
+    Extension, FailureKind, Foreign, Input, Limit, Machine as _, Misuse, Output, Parallel, Tick,
 };
 
 use crate::scenario::{ENDPOINT, config};
@@ -71,6 +71,44 @@ fn what_cannot_be_is_refused_before_any_request() {
         "{large:?}"
     );
     assert!(Parallel::join(ENDPOINT, &[u64::MAX], &config(|_| ())).is_ok());
+}
+
+// Neither by a new upload nor by one that goes on, unless that is wished.
+#[test]
+fn what_the_server_does_not_offer_is_not_asked_of_it() {
+    let made = |checkpoint: Option<&Checkpoint>, discard, extensions: &[&str], anyway| {
+        let config = config(|config| {
+            offers(config, extensions);
+            config.parts.discard = discard;
+            config.parts.least = 1;
+            config.try_unoffered = anyway;
+        });
+        let made = match checkpoint {
+            Some(checkpoint) => Parallel::resume(ENDPOINT, checkpoint.clone(), 10, &config),
+            None => Parallel::join(ENDPOINT, &[5, 5], &config)
+                .and_then(|_| Parallel::split(ENDPOINT, 10, 2, &config)),
+        };
+        made.map(drop)
+    };
+    let created = Several::created(&[5, 5]).checkpoint();
+    let asked = Several::complete(&[5, 5]).checkpoint();
+    let whole = Several::created_with(&[5, 5], unfinished).joined();
+    let whole = whole.checkpoint();
+    let not_offered = |extension| Err(Misuse::NotOffered(extension));
+    for begun in [None, Some(&created), Some(&asked)] {
+        let lacking = not_offered(Extension::Concatenation);
+        assert_eq!(made(begun, false, &["creation"], false), lacking);
+        assert_eq!(made(begun, false, &["creation"], true), Ok(()));
+        assert_eq!(made(begun, false, &["concatenation"], false), Ok(()));
+    }
+    assert_eq!(made(Some(&whole), false, &["creation"], false), Ok(()));
+    for begun in [None, Some(&created), Some(&asked), Some(&whole)] {
+        let lacking = not_offered(Extension::Termination);
+        assert_eq!(made(begun, true, &["concatenation"], false), lacking);
+        assert_eq!(made(begun, true, &["concatenation"], true), Ok(()));
+        let both = ["concatenation", "termination"];
+        assert_eq!(made(begun, true, &both, false), Ok(()));
+    }
 }
 
 // P1, and ranges are those of the whole.

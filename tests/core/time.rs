@@ -214,6 +214,25 @@ fn no_wait_goes_beyond_the_total_deadline() {
 }
 
 #[test]
+fn what_was_overcome_is_no_cause_of_the_end() {
+    let ends = |found| {
+        let scenario = Scenario::created_with(1 << 20, |config| {
+            config.retry.deadline = Some(secs(100));
+        });
+        let scenario = scenario.answers(503, &[]).waits().finds(found);
+        let scenario = scenario.appends(found..1 << 20).sent(1);
+        match scenario.after(secs(100)).error() {
+            Error::Exhausted { limit, cause, .. } => (limit, cause.map(|cause| *cause)),
+            error => panic!("{error:?}"),
+        }
+    };
+    let busy = |cause| matches!(cause, Some(Cause::Answered { status, .. }) if status == 503);
+    let (limit, cause) = ends((64 << 10) - 1);
+    assert!(limit == Limit::Deadline && busy(cause));
+    assert_eq!(ends(64 << 10), (Limit::Deadline, None));
+}
+
+#[test]
 fn the_total_deadline_ends_a_question_for_credentials() {
     let scenario = Scenario::created_with(9, |config| {
         config.retry.deadline = Some(secs(100));

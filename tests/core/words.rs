@@ -53,6 +53,7 @@ fn hints() {
         (Hint::Credentials, "check the credentials"),
         (Hint::Permission, "not allowed"),
         (Hint::Endpoint, "nothing can be created at this URL"),
+        (Hint::Parts, "check that each part is still there"),
         (Hint::Redirect, "use the URL that it names"),
         (Hint::Method, "the method is not let through"),
         (Hint::Version, "another version of tus than 1.0.0"),
@@ -129,6 +130,9 @@ fn errors() {
     let gone = |op| Error::Gone {
         place: error_at(op),
     };
+    let unknown = |op| Error::CompletionUnknown {
+        place: error_at(op),
+    };
     let conflict = |conflict| Error::Conflict {
         place: error_at(Op::Append),
         conflict,
@@ -150,6 +154,17 @@ fn errors() {
         (
             gone(Op::Probe),
             "asking for the offset at {}: the server does not have this upload any more; start it anew",
+        ),
+        (
+            unknown(Op::Probe),
+            "asking for the offset at {}: it is unknown whether the upload was completed: its last \
+             bytes went out, and now the server no longer has it; look there, then start it anew or \
+             forget it",
+        ),
+        (
+            unknown(Op::Concatenate),
+            "joining the parts at {}: it is unknown whether the parts were joined: the server may have \
+             done it when no answer came, and now it refuses; look there, then start it anew or forget it",
         ),
         (
             conflict(Conflict::Length {

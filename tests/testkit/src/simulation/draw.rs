@@ -374,6 +374,7 @@ impl Plan {
                 config.partial || self.kind == Kind::Parts,
             ),
             (Extension::Checksum, !config.checksums.is_empty()),
+            (Extension::Termination, config.parts.discard),
         ];
         let names = server.extensions.as_deref().unwrap_or_default();
         let lacks = |extension: Extension| !names.iter().any(|name| name == extension.name());
