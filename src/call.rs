@@ -603,7 +603,7 @@ impl<T: std::fmt::Debug + Send + 'static> Story for Call<T> {
         }
     }
 
-    fn declined(&mut self, error: Error) -> Phase<(), T> {
+    fn declined(&mut self, _: &mut Line, error: Error) -> Phase<(), T> {
         Phase::failure(self.ended(error))
     }
 

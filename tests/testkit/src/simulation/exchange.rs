@@ -140,17 +140,16 @@ impl World<'_> {
             .any(|sort| self.ever.contains(sort));
         let meant = quirks.iter().any(|quirk| match quirk {
             Quirk::LockedIs(locked) => status == *locked,
-            Quirk::RefusesCompletion(refused) => status == *refused,
             Quirk::CompleteIs403 | Quirk::MissingIs403 => status == 403,
             Quirk::MaxBody(_) => status == 413,
             // An earlier request has told the length, when it was thought lost.
             Quirk::LengthOnce => status == 400 && late,
             // One of the parts was moved to another host.
-            Quirk::RelativeParts => status == 400,
+            Quirk::RelativeParts | Quirk::DeferredNeedsLength => status == 400,
             Quirk::PostOnly | Quirk::IgnoresOverride => status == 405,
-            Quirk::DeferredNeedsLength => status == 400,
             Quirk::Authorization(_) => status == 401,
-            Quirk::RefusesConcatenation(refused)
+            Quirk::RefusesCompletion(refused)
+            | Quirk::RefusesConcatenation(refused)
             | Quirk::RefusesFinal(refused)
             | Quirk::LosesPart(refused) => status == *refused,
             _ => false,

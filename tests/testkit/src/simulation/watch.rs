@@ -95,6 +95,7 @@ impl Default for Known {
 
 /// An observer of all that goes between a machine and its driver.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Watch {
     home: Origin,
     foreign: Foreign,
@@ -212,8 +213,8 @@ impl Watch {
         self.now = now;
         // Of several parts each has failures of its own, and of a stream nobody knows what is missing. Of
         // what is long, some is progress.
-        let plain = task.kind != Kind::Parts && !self.deferred && self.length < 64 * 1024;
-        let attempts = task.config.retry.attempts.filter(|_| plain);
+        let counts = task.kind != Kind::Parts && !self.deferred && self.length < 64 * 1024;
+        let attempts = task.config.retry.attempts.filter(|_| counts);
         let saved = task.saved.as_ref();
         self.present = Present::new(now, attempts, saved, plan, task.config.clone());
         self.present.differs = differs;
