@@ -117,16 +117,18 @@
 //! A source of unknown length is asked for its bytes before they are sent ([`Duty::Read`]); the driver
 //! keeps one request's worth of them. The server is told the length with the last bytes. Where a lost
 //! answer leaves open whether it heard that, a `HEAD` tells; a `400` to the length said again means
-//! that it had.
+//! that it had. Where the server calls the upload complete, because others or an earlier run told it a
+//! length, the source is still read to its end: it has to end there.
 //!
 //! # An upload in parts
 //!
 //! Each part is an upload on a lane of its own ([`DutyId::lane`]; 0 is the whole's). Some run at once,
 //! and a loss, a 429 or a 503 on one holds back all. What must survive of all of them is one
-//! checkpoint; credentials obtained for one serve all. When every part is complete, that they will be
-//! joined is saved, and then asked for. If that is lost, or refused because a part is missing, the
-//! parts are looked at before it is asked again; a part that is gone by then may have been joined and
-//! moved away, and the end is [`Error::CompletionUnknown`]. A part that fails for good ends the others,
+//! checkpoint; credentials obtained for one serve all. When every part is complete, or created where
+//! the whole is asked for [early](Parts::unfinished), that they will be joined is saved, and then asked
+//! for. If that is lost, or refused because a part is missing, the parts are looked at before it is
+//! asked again; a part that is gone by then may have been joined and moved away, and the end is
+//! [`Error::CompletionUnknown`]. A part that fails for good ends the others,
 //! and there is one error.
 //!
 //! # What holds

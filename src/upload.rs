@@ -86,7 +86,9 @@ impl Upload {
         )))
     }
 
-    /// Sends what is missing of `length` bytes to the upload at this URL.
+    /// Sends what is missing of `length` bytes to the upload at this URL. A source of unknown length is
+    /// read from its first byte on, and what the server has is dropped; where the server knows the length,
+    /// the source has to end there, also if nothing is missing.
     ///
     /// # Errors
     ///

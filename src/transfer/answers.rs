@@ -291,10 +291,12 @@ impl Transfer {
         }
         let is_refused = |known: &Resource| matches!(known.ending, Ending::Refused(..));
         let stands = self.resource.as_ref().is_some_and(is_refused);
-        if self.is_full(offset) && (stands || !self.is_foretold()) {
+        let full = self.is_full(offset);
+        if full && (stands || !self.is_foretold()) {
             return self.found_complete(line, Op::Probe);
         }
-        if let Some(error) = owed.end {
+        // Where all bytes are there, the source is asked whether they are.
+        if let Some(error) = owed.end.filter(|_| !full) {
             return Phase::failure(*error);
         }
         if let Some(end) = self.unrepeatable(line, Op::Probe, offset) {

@@ -578,6 +578,11 @@ fn what_the_server_calls_complete_is_so_where_the_source_ends() {
     assert_eq!((done.length, done.completion), (9, Completion::Observed));
     let error = resumed().available(10, true).error();
     assert!(matches!(error, Error::SourceChanged { .. }), "{error:?}");
+    // So it is after a refusal that may have come of that.
+    let refused = Scenario::resume_stream_with(&checkpoint, eights).finds_deferred(8);
+    let refused = refused.available(9, false).appends(8..9).answers(403, &[]);
+    let done = refused.finds_of(9, 9).available(9, true).succeeds();
+    assert_eq!(done.completion, Completion::Observed);
 }
 
 #[test]
