@@ -1,6 +1,6 @@
 //! The core's tests: one file per request, and one per theme.
 //!
-//! Numbers such as "C4" or "§4, 6" are those of the project's protocol notes.
+//! Numbers such as "C4" or "§4, 6" are those of the project's protocol notes, which are not kept here.
 
 #![allow(
     unreachable_pub,

@@ -1,5 +1,5 @@
-//! Every schedule of incidents in small worlds: `exhaust DEPTH [KIND...]`; all kinds of uploads, where none
-//! is named. Sources of up to 4 bytes go in requests of up to 2, over servers with different locks and words.
+//! Every schedule of incidents in small worlds: `exhaust DEPTH [KIND...]`, with kinds as [`Kind`] names them
+//! (`Plain`, `Parts`); all, where none is named. Sources of up to 4 bytes go in requests of up to 2, over servers with different locks and words.
 //! To a depth of 1 all runs are [careful](Plan::careful).
 
 use std::process::ExitCode;
@@ -42,6 +42,11 @@ fn main() -> ExitCode {
         .map_or(1, |text| text.parse().expect("a number"));
     let named: Vec<_> = arguments.collect();
     let began = Instant::now();
+    let kinds = Kind::ALL.map(|kind| format!("{kind:?}"));
+    if let Some(unknown) = named.iter().find(|name| !kinds.contains(name)) {
+        println!("no kind is called {unknown}: {}", kinds.join(", "));
+        return ExitCode::FAILURE;
+    }
     let mut all = Tally::default();
     println!(
         "{:>18}  {:>10}  schedules of up to {depth} incidents",

@@ -11,6 +11,10 @@ fn main() -> ExitCode {
         .map(|text| text.parse::<u64>().expect("a number"));
     let from = seeds.next().unwrap_or(0);
     let to = seeds.next().unwrap_or(from + 1);
+    if from >= to {
+        println!("no seed is from {from} on and below {to}");
+        return ExitCode::FAILURE;
+    }
     let began = Instant::now();
     let mut all = Tally::default();
     let mut failed = Vec::new();

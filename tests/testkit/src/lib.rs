@@ -10,11 +10,13 @@
 //!   seed; [`Server::exchange`] carries both out in memory, and [`VirtualClock`] gives such a
 //!   simulation its time.
 //! - [`Loopback`] is the same server on a port of 127.0.0.1, [`Proxy`] a line to any server that
-//!   resets, stalls and delays at given byte counts, and [`Scripted`] a peer that says exactly the
-//!   bytes it was told to, for all that no HTTP server would do.
-//! - `simulation` (a feature) is a client and a server under virtual time, in which a seed decides
-//!   everything and every rule of a correct client is checked; it takes machines of other makes. `fuzzing`
-//!   (another) is what the fuzz targets do with a fuzzer's bytes.
+//!   resets, stalls and loses answers at given byte counts, and can hold up every piece, and [`Scripted`]
+//!   a peer that says exactly the bytes it was told to, for all that no HTTP server would do.
+//! - `conformance` (a feature) is the suite that every transport must pass, over HTTP/1.1 and HTTP/2, in
+//!   the clear and over TLS: it takes a `Subject` and gives a `Report`.
+//! - `simulation` (another) is a client and a server under virtual time, in which a seed decides
+//!   everything and every rule of a correct client is checked; it takes machines that wrap the crate's own.
+//!   `fuzzing` (a third) is what the fuzz targets do with a fuzzer's bytes.
 //!
 //! Sockets are served by plain threads, which end when their owner is dropped; nothing here is
 //! asynchronous, unless the feature `conformance` brings HTTP/2: then a `Stage` plays any answer for

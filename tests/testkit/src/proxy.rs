@@ -62,7 +62,8 @@ pub enum Trouble {
     LoseAnswer,
 }
 
-/// A TCP proxy on a port of 127.0.0.1 that resets, stalls and delays connections at given byte counts.
+/// A TCP proxy on a port of 127.0.0.1 that resets and stalls connections, or loses an answer, at given byte
+/// counts, and holds up every piece if it is told to.
 ///
 /// Counts are exact: a byte beyond the next one is not read from the client before the trouble
 /// happened. Only where several connections run at once may the total pass a count by what another one

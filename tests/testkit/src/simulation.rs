@@ -11,14 +11,15 @@
 //! made where the first may be there, unless that is told (I1); one end, and nothing after it (I2); one
 //! exchange at a time for an upload (I3); no append before the offset was learnt from the server (I4), nor
 //! below what it had confirmed without a word (I5), so that no bytes go twice but those that were out when
-//! something failed (I12); failed attempts, waits, what `Retry-After` asks for, recreations and polls are
-//! kept to their bounds, and nothing spins (I6); no secret goes to a foreign origin (I7, S1, S2, S7); a
-//! checkpoint is read as it was written, and whatever step it is of, its upload can be gone on with (I9);
-//! nothing panics (I10); after a cancel nothing begins but a deletion, and at the end nothing is out (I11);
-//! no success after a refusal, and none that is called acknowledged if nobody did (R8); and requests are as
-//! the caller's settings want them, by a rule that is called `option`. In
-//! [careful](Plan::careful) runs the same inputs have the same outputs (I8), and nothing that is shown holds
-//! a secret (S3).
+//! something failed (I12, which follows from these two); failed attempts, waits, what `Retry-After` asks
+//! for, recreations and polls are kept to their bounds, and nothing spins (I6); what is sent is at hand and
+//! was not dropped (R1); a request with a body says its length, or has a trailer (R2); no secret goes to a
+//! foreign origin (I7, S1, S2, S7); a checkpoint is read as it was written, and whatever step it is of, its
+//! upload can be gone on with (I9); nothing panics (I10); after a cancel nothing begins but a deletion, and
+//! at the end nothing is out (I11); no success after a refusal, and none that is called acknowledged if
+//! nobody did (R8); and requests are as the caller's settings want them, by a rule that is called `option`.
+//! In [careful](Plan::careful) runs the same inputs have the same outputs (I8), and nothing that is shown
+//! holds a secret (S3).
 //!
 //! ```
 //! use tus_testkit::simulation::{self, Choices};
@@ -30,8 +31,10 @@
 //! }
 //! ```
 //!
-//! A [`Subject`] puts another machine in the place of the crate's own: one that wraps it, or one that is
-//! wrong on purpose, to see that it is caught.
+//! A [`Subject`] puts a wrapper around the crate's own machine ([`Task::machine`]), which may change what
+//! goes in and what comes out: one that is wrong on purpose, to see that it is caught.
+//! `tests/core/simulation.rs` has some twenty of them. A machine from the ground up cannot be put there,
+//! for only the crate makes an [`Uploaded`].
 
 mod births;
 mod choices;

@@ -38,7 +38,7 @@ impl Plan {
             content: choices.below(u64::MAX),
             incidents: choices.below(11 + 5 * parts),
             alphabet: Sort::ALL.into(),
-            calm: Sort::ALL.len() as u64,
+            quiet: Sort::ALL.len() as u64,
             restless: true,
             careful: choices.once_in(4),
             ..Self::calm(kind, 0)

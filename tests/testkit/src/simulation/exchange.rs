@@ -176,7 +176,7 @@ impl World<'_> {
             .collect();
         let chosen = self
             .choices
-            .below(1 + letters.len() as u64 + self.plan.calm);
+            .below(1 + letters.len() as u64 + self.plan.quiet);
         let sort = letters.get(index(chosen.checked_sub(1)?))?;
         self.incidents_left -= 1;
         Some(sort.draw(&mut self.choices, length))

@@ -10,8 +10,8 @@ use tus_proto::Cancel;
 use super::Choices;
 use crate::Reach;
 
-/// What happens to one exchange of a simulated run, beyond what a [`Fault`](crate::Fault) is: some of it
-/// happens later, when the client has gone on.
+/// What happens to one exchange of a simulated run: what a [`Fault`](crate::Fault) is, and what happens
+/// later, when the client has gone on, or to the client itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Incident {
     /// No connection comes about, and the client knows that nothing was sent.
@@ -116,8 +116,8 @@ pub(super) enum Elsewhere {
     UserInfo,
 }
 
-/// What can happen to an exchange beyond what a [`Fault`](crate::Fault) is: the letters of the alphabet
-/// that schedules are spelled in. Where in the body it happens, how much later, and with which status, is
+/// What can happen to an exchange: what a [`Fault`](crate::Fault) is, and what happens later, or to the
+/// client itself. They are the letters of the alphabet that schedules are spelled in. Where in the body it happens, how much later, and with which status, is
 /// chosen when it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]

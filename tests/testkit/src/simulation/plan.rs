@@ -125,9 +125,9 @@ impl Vetoed {
 pub struct Plan {
     /// What is uploaded, and how.
     pub kind: Kind,
-    /// Where to. It may hold a password.
+    /// Where to, with the path of the server's endpoint, `/files/`. Of a password only `pa55word` is watched.
     pub endpoint: String,
-    /// The lengths of the parts, in bytes; of the source, where it is not in parts.
+    /// The lengths of the parts, in bytes; of the source, where it is not in parts. At least one.
     pub lengths: Vec<u64>,
     /// What the source's bytes are made of.
     pub content: u64,
@@ -145,11 +145,11 @@ pub struct Plan {
     /// What can happen to an exchange. What is in it twice happens twice as often.
     pub alphabet: Vec<Sort>,
     /// How many more choices there are in which nothing happens to an exchange.
-    pub calm: u64,
+    pub quiet: u64,
     /// How many incidents happen at most; then the run comes to its end.
     pub incidents: u64,
-    /// Whether the user kills, cancels and waits, the disk is full, the clock jumps and goes back, the
-    /// source comes in pieces, and everything takes its time. Without this nothing is chosen but what
+    /// Whether the user kills, cancels and waits, the disk is full, the clock jumps (and goes back, in
+    /// [careful](Self::careful) runs), the source comes in pieces, and everything takes its time. Without this nothing is chosen but what
     /// happens to exchanges.
     pub restless: bool,
     /// Whether all that the machine says is compared with a twin (I8), and searched for secrets (S3).
@@ -184,7 +184,7 @@ impl Plan {
             veto: None,
             asks_at: Vec::new(),
             alphabet: Vec::new(),
-            calm: 0,
+            quiet: 0,
             incidents: 0,
             restless: false,
             careful: false,
