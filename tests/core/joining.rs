@@ -897,6 +897,24 @@ fn a_part_that_cannot_be_deleted_in_time_keeps_no_other() {
     }
 }
 
+// A whole that the user wants deleted is no part that may stay.
+#[test]
+fn a_whole_that_may_not_be_deleted_is_an_error() {
+    let story = Several::created_with(&[5, 5], |config| {
+        unfinished(config);
+        config.authorize = Authorize::When(std::sync::Arc::new(|_| true));
+    });
+    let story = story.joins(&[1, 2]).joined().cancel(Cancel::Terminate);
+    let story = story.asks(0, "DELETE", WHOLE).answers(0, 403, &[]);
+    let story = story.answers_duty(Answer::Credentials(None));
+    let story = story.answers(1, 204, &[]).answers(2, 204, &[]);
+    let error = story.error();
+    assert!(
+        matches!(&error, Error::Rejected { status, .. } if *status == 403),
+        "{error:?}"
+    );
+}
+
 #[test]
 fn any_number_of_parts_is_deleted() {
     let mut story = Several::join_with(&[1; 1_100], |config| {
@@ -1302,7 +1320,8 @@ fn a_refused_concatenation_leaves_no_doubt() {
 fn no_other_end_settles_a_doubt() {
     let before = verified(asked().loses(0)).answers(0, 403, &[]);
     let unnamed = asked().answers(0, 201, &[]);
-    for story in [before, unnamed] {
+    let other = [("location", WHOLE), ("tus-resumable", "0.2.2")];
+    for story in [before, unnamed, asked().answers(0, 201, &other)] {
         assert!(story.over());
         let story = Several::resume(&story.checkpoint());
         assert_eq!(orphans(&story), 1);

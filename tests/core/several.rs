@@ -329,7 +329,8 @@ impl Several {
         if let Answer::Response(response) = &mut answer {
             *response.headers_mut() = headers(fields);
             let version = http::HeaderValue::from_static("1.0.0");
-            response.headers_mut().insert("tus-resumable", version);
+            let named = response.headers_mut().entry("tus-resumable");
+            named.or_insert(version);
             *response.body_mut() = Bytes::copy_from_slice(words.as_bytes());
         }
         answer
