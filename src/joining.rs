@@ -145,10 +145,9 @@ impl Joining {
         match line.fail(step.op(), cause, retry_after) {
             Ok(at) => then(at),
             // Another part may not be busy.
-            Err(Spent::Limit(Limit::Attempts | Limit::Veto, _))
+            Err(Spent::Limit(Limit::Attempts | Limit::NoProgress | Limit::Veto, _))
                 if step == Step::Discard && answered =>
             {
-                line.budget.renew();
                 self.kept(line)
             }
             Err(spent) => Phase::failure(spent.at(self.place(line, step))),
@@ -250,9 +249,10 @@ impl Joining {
         }
     }
 
-    /// One cannot be deleted.
+    /// One cannot be deleted. What the next one may cost is its own.
     fn kept(&mut self, line: &mut Line) -> Next {
         line.settle();
+        line.budget.renew();
         self.stays.extend(self.left.first().cloned());
         self.next_to_discard()
     }
@@ -359,10 +359,14 @@ impl Story for Joining {
                 Phase::Waiting(at, step)
             }),
             Err(_) if step == Step::Discard => self.kept(line),
-            Err(failure) => Phase::failure(Error::Hopeless {
-                place: self.place(line, step),
-                failure,
-            }),
+            Err(failure) => {
+                // The transport may have noticed that when the server had joined them.
+                self.doubt |= step == Step::Join;
+                Phase::failure(Error::Hopeless {
+                    place: self.place(line, step),
+                    failure,
+                })
+            }
         }
     }
 

@@ -108,7 +108,7 @@
 //! Create    -> Append, Authorize, Create, Digest, Done, Error, Probe, Read, Terminate
 //! Digest    -> Append, Error, Terminate
 //! Probe     -> Append, Authorize, Create, Digest, Done, Error, Probe, Read, Terminate
-//! Read      -> Append, Create, Digest, Error, Read, Terminate
+//! Read      -> Append, Create, Digest, Done, Error, Read, Terminate
 //! Terminate -> Authorize, Error, Terminate
 //! ```
 //!

@@ -66,7 +66,7 @@ pub struct Parallel {
     now: Tick,
 }
 
-/// Whether the server was asked to join parts that are complete.
+/// Whether the server was asked to join the parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Joins {
     No,
@@ -163,8 +163,8 @@ impl Parallel {
     ///
     /// Where the endpoint or an option cannot be used, the checkpoint is of an upload that began
     /// at another URL, or is not [in parts](Checkpoint::in_parts), or the
-    /// [server](Config::server) is known not to offer what this needs: concatenation, unless the whole's
-    /// URL is known, and termination, where the parts are to be [deleted](crate::Parts::discard).
+    /// [server](Config::server) is known not to offer what this needs: concatenation, unless the URLs of the
+    /// whole and of all parts are known, and termination, where the parts are to be [deleted](crate::Parts::discard).
     pub fn resume(
         endpoint: &str,
         checkpoint: Checkpoint,

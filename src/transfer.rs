@@ -289,7 +289,17 @@ impl Transfer {
     ) -> Next {
         match line.fail(op, cause, retry_after) {
             Ok(at) => Phase::Waiting(at, step),
-            Err(spent) => Phase::failure(spent.at(self.place(line, op))),
+            Err(spent) => Phase::failure(self.ended(line, op, spent)),
+        }
+    }
+
+    /// The end, because there is to be no further request. A refusal that waited for a HEAD alone says
+    /// more than that the HEAD was lost, and a 413 does where requests cannot be smaller.
+    fn ended(&self, line: &Line, op: Op, spent: Spent) -> Error {
+        match (&self.owed.end, &self.owed.refused) {
+            (Some(end), _) => (**end).clone(),
+            (None, Some((size, error))) if self.supply.chunk.is_least(*size) => (**error).clone(),
+            _ => spent.at(self.place(line, op)),
         }
     }
 
@@ -690,12 +700,7 @@ impl Story for Transfer {
     }
 
     fn spent(&self, line: &Line, step: Step, spent: Spent) -> Error {
-        match (&self.owed.end, &self.owed.refused) {
-            // The HEAD that it waited for says nothing else, lost or not.
-            (Some(end), _) => (**end).clone(),
-            (None, Some((size, error))) if self.supply.chunk.is_least(*size) => (**error).clone(),
-            _ => spent.at(self.place(line, step.op())),
-        }
+        self.ended(line, step.op(), spent)
     }
 
     fn checkpoint(&self) -> Option<Checkpoint> {

@@ -130,6 +130,7 @@ impl Parallel {
             }
             Event::Recreating { .. } => {
                 (part.confirmed, part.sent, part.highest) = (0, 0, 0);
+                self.settle_doubt();
                 self.forsake_whole();
                 event
             }
@@ -165,8 +166,17 @@ impl Parallel {
     /// waits for it.
     pub(super) fn forsake_lost_whole(&mut self) {
         if self.parts.iter().any(|part| part.url().is_none()) {
+            self.settle_doubt();
             self.forsake_whole();
         }
+    }
+
+    /// A part is gone that was not complete: nothing was joined of it.
+    fn settle_doubt(&mut self) {
+        self.whole.story_mut().doubt = false;
+        self.saving.changed |= self.joins != Joins::No;
+        self.joins = Joins::No;
+        self.note_parts_joined(false);
     }
 
     fn sum(&self, of: impl Fn(&Part) -> u64) -> u64 {

@@ -291,12 +291,15 @@ impl Transfer {
         }
         let is_refused = |known: &Resource| matches!(known.ending, Ending::Refused(..));
         let stands = self.resource.as_ref().is_some_and(is_refused);
-        let full = self.is_full(offset);
-        if full && (stands || !self.is_foretold()) {
-            return self.found_complete(line, Op::Probe);
+        if self.is_full(offset) {
+            return if stands || !self.is_foretold() {
+                self.found_complete(line, Op::Probe)
+            } else {
+                // Whatever was owed: whether these are all bytes, the source knows.
+                Phase::Ready(Step::Append)
+            };
         }
-        // Where all bytes are there, the source is asked whether they are.
-        if let Some(error) = owed.end.filter(|_| !full) {
+        if let Some(error) = owed.end {
             return Phase::failure(*error);
         }
         if let Some(end) = self.unrepeatable(line, Op::Probe, offset) {

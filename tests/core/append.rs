@@ -737,6 +737,13 @@ fn a_limit_tells_the_refusal_that_waits_for_its_head() {
         Error::Rejected { status, hint: Some(Hint::RequestTooLarge), .. } if status == 413
     ));
     assert!(matches!(too_large(MIB), Error::Exhausted { .. }));
+    // However the HEAD ends.
+    let lost = Scenario::created_with(9, |config| config.retry.attempts = Some(0));
+    let error = lost.answers(413, &[]).answers(503, &[]).error();
+    assert!(
+        matches!(&error, Error::Rejected { status, .. } if *status == 413),
+        "{error:?}"
+    );
 }
 
 // I5: a rewind is a failed attempt of its own only where nothing else has failed.

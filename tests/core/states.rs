@@ -20,7 +20,7 @@ type State = (&'static str, fn() -> Told);
 type Event = (String, Box<dyn Fn(DutyId) -> Option<Input>>);
 
 /// How a state is reached.
-const STATES: [State; 35] = [
+const STATES: [State; 36] = [
     ("Create", || Told::create_with(9, opted)),
     ("Create nothing", || Told::create_with(0, opted)),
     ("Create with bytes", || {
@@ -81,6 +81,9 @@ const STATES: [State; 35] = [
     ("Read for the end", || {
         let upload = Upload::append(URL, None, &config(opted)).unwrap();
         Told::new(upload).finds_of(0, 9).available(9, false)
+    }),
+    ("Read for the end of what is complete", || {
+        Told::resume_stream_with(&stream().checkpoint(), opted).finds_of(9, 9)
     }),
     ("Read before a digest", || Told::stream_with(with_checksums)),
     ("Digest", checked),

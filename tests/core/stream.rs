@@ -583,6 +583,14 @@ fn what_the_server_calls_complete_is_so_where_the_source_ends() {
     let refused = refused.available(9, false).appends(8..9).answers(403, &[]);
     let done = refused.finds_of(9, 9).available(9, true).succeeds();
     assert_eq!(done.completion, Completion::Observed);
+    // Nor does a conflict count that came of that.
+    let once = |config: &mut Config| {
+        eights(config);
+        config.retry.attempts = Some(0);
+    };
+    let displaced = Scenario::resume_stream_with(&checkpoint, once).finds_deferred(8);
+    let displaced = displaced.available(9, false).answers(409, &[]);
+    displaced.finds_of(9, 9).available(9, true).succeeds();
 }
 
 #[test]
