@@ -114,8 +114,6 @@ impl Parallel {
         }
         let parts = |is: fn(&Part) -> bool| self.parts.iter().all(is);
         match self.stage {
-            // Their first bytes may have been all.
-            Stage::Create if parts(|part| part.state == State::Over) => self.stage = Stage::Send,
             Stage::Create if parts(|part| part.url().is_some()) => self.commit(),
             Stage::Send if parts(|part| part.state == State::Over) => {
                 if self.whole.story().whole.is_some() {
@@ -126,6 +124,7 @@ impl Parallel {
                     self.commit();
                 }
             }
+            // Their first bytes may have been all.
             Stage::Commit => self.ask_to_join(!parts(|part| part.state == State::Over)),
             Stage::Terminate if self.whole.is_over() && parts(|part| part.state == State::Over) => {
                 self.stage = Stage::End;
