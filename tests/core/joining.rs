@@ -689,6 +689,27 @@ fn a_doubt_from_before_the_parts_were_complete_is_one_after_it() {
     );
 }
 
+#[test]
+fn a_part_that_is_gone_may_be_joined_only_where_there_is_a_doubt() {
+    let doubtful = early().loses(0).joins(&[1, 2]).answers(0, 400, &[]);
+    let refused = early().answers(0, 400, &[]);
+    // What is known is saved before any byte.
+    let saved = |story: &Several| story.saves.last().cloned().flatten().unwrap().to_text();
+    assert!(saved(&refused).contains("joining no\n"));
+    assert!(saved(&doubtful).contains("joining yes\n"));
+    let gone = |story: Several| {
+        // All its bytes went out, and none was taken.
+        let story = story.sent(2, 5).answers(2, 423, &[]).waits();
+        story.probes(2).answers(2, 410, &[])
+    };
+    gone(refused).posts(2);
+    let error = gone(doubtful).error();
+    assert!(
+        matches!(error, Error::CompletionUnknown { .. }),
+        "{error:?}"
+    );
+}
+
 // Where the whole is known, no other is that nobody knows of.
 #[test]
 fn a_whole_that_is_still_being_made_is_no_orphan() {
