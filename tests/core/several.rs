@@ -474,6 +474,15 @@ impl Several {
     }
 
     /// It ends with an error. Whether it can be resumed is what was saved.
+    /// It was cancelled: whether all that was made is deleted.
+    #[track_caller]
+    pub fn ends_deleted(self) -> bool {
+        match self.error() {
+            Error::Cancelled { terminated, .. } => terminated,
+            error => panic!("{error:?}"),
+        }
+    }
+
     #[track_caller]
     pub fn error(self) -> Error {
         let (error, this) = self.ends();
