@@ -174,7 +174,6 @@ impl Parallel {
     /// A part is gone that was not complete: nothing was joined of it.
     fn settle_doubt(&mut self) {
         self.whole.story_mut().doubt = false;
-        self.saving.changed |= self.joins != Joins::No;
         self.joins = Joins::No;
         self.note_parts_joined(false);
     }

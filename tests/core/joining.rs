@@ -720,7 +720,12 @@ fn a_whole_that_is_still_being_made_is_no_orphan() {
     assert_eq!(orphans(&story), 0);
     let story = story.cancel(Cancel::Terminate).asks(0, "DELETE", WHOLE);
     let story = story.answers(0, 204, &[]);
-    assert!(story.answers(1, 204, &[]).answers(2, 204, &[]).ends_deleted());
+    assert!(
+        story
+            .answers(1, 204, &[])
+            .answers(2, 204, &[])
+            .ends_deleted()
+    );
 }
 
 // Where a refusal stands, nobody looks at the whole first.
@@ -1345,6 +1350,16 @@ fn a_refused_concatenation_leaves_no_doubt() {
         let story = story.out(&[1, 2]).answers(1, 410, &[]);
         story.asks(1, "POST", crate::scenario::ENDPOINT);
     }
+}
+
+// A transport that follows redirects by itself says so when the server has answered.
+#[test]
+fn what_a_transport_cannot_do_may_be_done() {
+    let story = asked().fails(0, FailureKind::Hopeless);
+    assert!(story.checkpoint().to_text().contains("joining yes\n"));
+    let story = asked().answers(0, 201, &[("location", WHOLE), ("upload-offset", "0")]);
+    let story = story.looks().fails(0, FailureKind::Hopeless);
+    assert!(story.checkpoint().to_text().contains("joining no\n"));
 }
 
 #[test]
