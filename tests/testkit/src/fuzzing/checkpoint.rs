@@ -64,7 +64,10 @@ fn go_on(text: &str, checkpoint: &Checkpoint) {
     // What is on https stays there (S2), and a whole that waits for a part that is gone is forsaken.
     let is_plain = |line: &str| line.starts_with("url http:") || line.starts_with("whole http:");
     let is_upgraded = start.starts_with("https:") && text.lines().any(is_plain);
-    let is_settled = !is_upgraded && line("whole ").is_none();
+    // Nor was anything joined of it.
+    let count = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+    let is_doubted = line("joining ") == Some("yes") && count("url ") < count("part ");
+    let is_settled = !is_upgraded && !is_doubted && line("whole ").is_none();
     if checkpoint.in_parts() {
         let length = length.expect("that of all parts");
         if let Ok(machine) = Parallel::resume(start, kept, length, &config) {
