@@ -4,27 +4,18 @@ use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::ops::Range;
-#[cfg(unix)]
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::{Error, Source};
 
 /// A regular file, read at offsets, and known again by size, modification time and (on Unix) inode.
-///
-/// On Unix a run also sees a write after which the modification time was put back, by the time of the
-/// last status change. That counts only where the mode, the owner, the links and the place are as they
-/// were, for they change it too. It is not kept for a later run, where a `chmod` in between would end
-/// the upload: such a write between two runs goes unseen.
 #[derive(Debug)]
 pub struct FileSource {
     file: File,
     path: Option<PathBuf>,
     length: u64,
     identity: String,
-    #[cfg(unix)]
-    status: Status,
 }
 
 impl FileSource {
@@ -65,63 +56,12 @@ impl FileSource {
             path,
             length: metadata.len(),
             identity: identity(&metadata)?,
-            #[cfg(unix)]
-            status: Status::of(&metadata),
         };
         // Some systems' files have no size and yet bytes, such as those in /proc.
         if source.length == 0 && source.read_at(&mut [0], 0)? > 0 {
             return Err(unsized_file());
         }
         Ok(source)
-    }
-
-    /// Whether only a write explains when its status was last changed.
-    #[cfg(unix)]
-    fn is_rewritten(&self, metadata: &Metadata) -> bool {
-        let now = Status::of(metadata);
-        now.changed != self.status.changed
-            && now.standing == self.status.standing
-            && self.is_in_place(metadata)
-    }
-
-    #[cfg(not(unix))]
-    fn is_rewritten(&self, _: &Metadata) -> bool {
-        false
-    }
-
-    /// Whether it is where it was opened, as far as that is known.
-    #[cfg(unix)]
-    fn is_in_place(&self, metadata: &Metadata) -> bool {
-        let is_there = |path| {
-            fs::symlink_metadata(path)
-                .is_ok_and(|there| (there.dev(), there.ino()) == (metadata.dev(), metadata.ino()))
-        };
-        self.path.as_ref().is_none_or(is_there)
-    }
-}
-
-/// What a write changes of a file however it hides, and what else changes that.
-#[cfg(unix)]
-#[derive(Debug)]
-struct Status {
-    /// In seconds and nanoseconds.
-    changed: (i64, i64),
-    /// The mode, the owner, the group, and the number of links.
-    standing: (u32, u32, u32, u64),
-}
-
-#[cfg(unix)]
-impl Status {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            standing: (
-                metadata.mode(),
-                metadata.uid(),
-                metadata.gid(),
-                metadata.nlink(),
-            ),
-        }
     }
 }
 
@@ -145,8 +85,7 @@ impl Source for FileSource {
     }
 
     fn unchanged(&self, _: Range<u64>) -> io::Result<bool> {
-        let metadata = self.file.metadata()?;
-        Ok(identity(&metadata)? == self.identity && !self.is_rewritten(&metadata))
+        Ok(identity(&self.file.metadata()?)? == self.identity)
     }
 
     fn name(&self) -> Option<OsString> {
@@ -191,7 +130,7 @@ fn identity(metadata: &Metadata) -> io::Result<String> {
 
 #[cfg(unix)]
 fn inode(metadata: &Metadata) -> u64 {
-    metadata.ino()
+    std::os::unix::fs::MetadataExt::ino(metadata)
 }
 
 #[cfg(not(unix))]
