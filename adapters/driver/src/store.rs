@@ -106,7 +106,7 @@ impl Store {
     /// # Errors
     ///
     /// [`Busy`](StoreError::Busy) where somebody else has it; otherwise where the folder cannot be
-    /// made, read or trusted, or neither the file nor the folder that it was in can be found.
+    /// made, read or trusted.
     pub fn entry(&self, path: &Path, endpoint: &str) -> Result<Entry, StoreError> {
         let path = place(path).map_err(StoreError::io("find", path))?;
         self.entry_named(path.as_os_str(), endpoint)
@@ -233,16 +233,19 @@ impl Drop for Entry {
     }
 }
 
-/// The file's canonical path. One that is gone has that all the same, if its folder is there.
+/// The file's canonical path. One that is gone has that all the same, by as much of its path as is there;
+/// so has one that a link leads to which is still there.
 fn place(path: &Path) -> io::Result<PathBuf> {
-    let gone = match fs::canonicalize(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => error,
-        found => return found,
-    };
     let path = std::path::absolute(path)?;
-    match (path.parent(), path.file_name()) {
-        (Some(folder), Some(name)) => Ok(fs::canonicalize(folder)?.join(name)),
-        _ => Err(gone),
+    match fs::canonicalize(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => (),
+        Err(_) => return Ok(path),
+        found => return found,
+    }
+    match (path.parent(), path.file_name(), fs::read_link(&path)) {
+        (Some(folder), _, Ok(target)) => place(&folder.join(target)),
+        (Some(folder), Some(name), Err(_)) => Ok(place(folder)?.join(name)),
+        _ => Ok(path),
     }
 }
 
@@ -325,22 +328,27 @@ fn locked(file: File, path: &Path) -> Result<Option<File>, StoreError> {
 fn sync(folder: &Path) -> Result<(), StoreError> {
     // Elsewhere than on Unix a folder cannot be opened.
     #[cfg(unix)]
-    File::open(folder)
-        .and_then(|folder| match folder.sync_all() {
-            Err(error) if cannot_sync(&error) => Ok(()),
-            synced => synced,
-        })
-        .map_err(StoreError::io("write", folder))?;
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if !cannot_sync(&error) => return Err(StoreError::io("write", folder)(error)),
+        _ => (),
+    }
     Ok(())
 }
 
-/// Some file systems, of networks and of users' programs, sync files and no folders. What was written
-/// is there all the same.
+/// Some file systems, of networks and of users' programs, sync files and no folders, and some folders may
+/// be written and not read. What was written is there all the same.
 #[cfg(unix)]
 fn cannot_sync(error: &io::Error) -> bool {
     use rustix::io::Errno;
 
-    let known = [Errno::INVAL, Errno::BADF, Errno::NOTSUP, Errno::OPNOTSUPP];
+    let known = [
+        Errno::INVAL,
+        Errno::BADF,
+        Errno::NOTSUP,
+        Errno::OPNOTSUPP,
+        Errno::ACCESS,
+        Errno::PERM,
+    ];
     Errno::from_io_error(error).is_some_and(|error| known.contains(&error))
 }
 
@@ -451,7 +459,8 @@ mod tests {
             (Errno::IO, false),
             (Errno::NOSPC, false),
             (Errno::ROFS, false),
-            (Errno::ACCESS, false),
+            (Errno::ACCESS, true),
+            (Errno::PERM, true),
         ];
         for (error, expected) in table {
             assert_eq!(cannot_sync(&error.into()), expected, "{error}");

@@ -109,16 +109,28 @@ fn a_path_is_the_same_however_it_is_written() {
     assert_eq!(entry.load().unwrap(), Some(checkpoint(1)));
 }
 
+#[cfg(unix)]
 #[test]
-fn a_file_that_is_nowhere_is_named() {
+fn a_file_that_is_gone_with_its_folder_is_where_it_was() {
     let place = Place::new();
-    let nowhere = place.folder.path().join("none").join("a.bin");
-    let error = place.store().entry(&nowhere, ENDPOINT).unwrap_err();
-    assert!(
-        matches!(&error, StoreError::Io { path, source, .. }
-            if *path == nowhere && source.kind() == std::io::ErrorKind::NotFound),
-        "{error}"
-    );
+    let root = place.folder.path();
+    fs::create_dir_all(root.join("disk/photos")).unwrap();
+    fs::write(root.join("disk/photos/a.bin"), b"hello").unwrap();
+    std::os::unix::fs::symlink(root.join("disk/photos"), root.join("photos")).unwrap();
+    std::os::unix::fs::symlink("photos/a.bin", root.join("a.link")).unwrap();
+    let entry = |path: &str| place.store().entry(&root.join(path), ENDPOINT).unwrap();
+    entry("photos/a.bin").save(&checkpoint(1)).unwrap();
+    for (path, gone) in [
+        ("a.link", "disk/photos/a.bin"),
+        ("photos/a.bin", "disk/photos"),
+        ("a.link", "disk"),
+        ("disk/photos/a.bin", "photos"),
+    ] {
+        let gone = root.join(gone);
+        let _ = fs::remove_dir_all(&gone).or_else(|_| fs::remove_file(&gone));
+        assert!(!gone.exists());
+        assert_eq!(entry(path).load().unwrap(), Some(checkpoint(1)), "{path}");
+    }
 }
 
 #[test]
