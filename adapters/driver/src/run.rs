@@ -443,7 +443,7 @@ impl<W: Workers> Driver<'_, '_, W> {
                 self.take(machine, message);
                 heard = true;
             }
-            if self.glanced.elapsed() >= GLANCE {
+            if late || self.glanced.elapsed() >= GLANCE {
                 self.take_counts(machine);
             }
             heard |= late && self.take_heads(machine);
