@@ -274,6 +274,14 @@ mod tests {
 
     // PROTOCOL §4, 13.
     #[test]
+    fn of_a_page_only_so_much_is_looked_at() {
+        let after = |script: usize| html(&format!("<script>{}</script>sorry", "x".repeat(script)));
+        let tags = "<script></script>sorry".len();
+        assert_eq!(after(65_536 - tags), "an HTML page: sorry");
+        assert_eq!(after(65_536 - tags + 5), "an HTML page");
+    }
+
+    #[test]
     fn a_page_is_named_and_cut_down() {
         for (page, expected) in [
             (
