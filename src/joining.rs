@@ -141,12 +141,12 @@ impl Joining {
         retry_after: Option<Duration>,
         then: impl FnOnce(Tick) -> Next,
     ) -> Next {
-        let answered = matches!(cause, Cause::Answered { .. });
+        let busy = matches!(cause, Cause::Answered { .. }) && retry_after.is_none();
         match line.fail(step.op(), cause, retry_after) {
             Ok(at) => then(at),
             // Another part may not be busy.
             Err(Spent::Limit(Limit::Attempts | Limit::NoProgress | Limit::Veto, _))
-                if step == Step::Discard && answered =>
+                if step == Step::Discard && busy =>
             {
                 self.kept(line)
             }
