@@ -219,9 +219,7 @@ pub(crate) trait Story: Send + 'static {
     ) -> Phase<Self::Step, Self::Success>;
 
     /// What it leads to that there are no fresh credentials, for which this error stands.
-    fn declined(&mut self, _: &mut Line, error: Error) -> Phase<Self::Step, Self::Success> {
-        Phase::failure(error)
-    }
+    fn declined(&mut self, line: &mut Line, error: Error) -> Phase<Self::Step, Self::Success>;
 
     /// What a cancel leads to; the exchange that was out has been stopped.
     fn cancelled(
