@@ -46,6 +46,11 @@ impl Pace {
         }
     }
 
+    /// The process learns of the time.
+    pub(super) fn begins(&mut self, now: Duration) {
+        self.began = now;
+    }
+
     /// How long the process has been there.
     pub(super) fn age(&self, now: Duration) -> Duration {
         now.saturating_sub(self.began)

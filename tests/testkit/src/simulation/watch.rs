@@ -121,6 +121,8 @@ pub(super) struct Watch {
 /// What is known of the process that runs.
 #[derive(Debug)]
 struct Present {
+    /// What it was told last of the time.
+    clock: Option<Duration>,
     /// When it learnt of the last answer, or gave one up.
     learnt: Duration,
     pace: Pace,
@@ -153,6 +155,7 @@ impl Present {
     ) -> Self {
         let saved = saved.map(Checkpoint::to_text);
         Self {
+            clock: None,
             learnt: now,
             pace: Pace::new(now, plan.lengths.len(), attempts),
             births: Births::default(),
@@ -232,8 +235,13 @@ impl Watch {
         }
     }
 
-    /// The machine is told the time.
+    /// The machine is told the time. The first that it is told may be before that at which it was begun.
     pub(super) fn time(&mut self, now: Duration) {
+        if self.present.clock.replace(now).is_none() {
+            self.now = now;
+            self.present.learnt = now;
+            self.present.pace.begins(now);
+        }
         self.now = self.now.max(now);
     }
 
