@@ -408,6 +408,7 @@ impl<'a> World<'a> {
                 self.tally.count("clock goes back");
             }
             let told = now.saturating_sub(back);
+            self.latest = self.latest.max(told);
             self.watch.time(told);
             return Tick(told);
         }
@@ -424,10 +425,10 @@ impl<'a> World<'a> {
         self.killed = false;
         self.cancelling = None;
         self.reports = !(self.plan.restless && self.choices.once_in(8));
-        self.latest = self.clock.now();
+        self.latest = Duration::ZERO;
         let differs = self.is_seen_to_differ();
         self.watch
-            .begin_process(self.latest, task, &self.plan, differs);
+            .begin_process(self.clock.now(), task, &self.plan, differs);
         self.tell(|world| {
             let from = world.saved.as_ref().map(|saved| format!(" from {saved:?}"));
             format!("process {}{}", world.process, from.unwrap_or_default())
