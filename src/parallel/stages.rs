@@ -144,7 +144,7 @@ impl Parallel {
         self.stage = Stage::Commit;
     }
 
-    /// The server is not asked any more, and has not named a whole.
+    /// The server is not asked any more: whether it may have joined the parts, and nobody knows where.
     fn settle_joins(&mut self) {
         let settled = match self.joins {
             _ if self.whole.story().doubt => Joins::InDoubt,

@@ -93,6 +93,16 @@ fn unavailable() -> Response<Bytes> {
     response
 }
 
+/// The client ends its connection, or breaks it off.
+fn leave(client: Client, reset: bool) {
+    if reset {
+        socket2::SockRef::from(&client.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+    drop(client);
+}
+
 #[test]
 fn an_http_client_of_repute_can_upload() {
     let loopback = Loopback::start(server([]));
@@ -186,12 +196,7 @@ fn a_body_that_breaks_off_leaves_what_arrived() {
         client.say(patch_head(&target, 0, 10) + "01234");
         eventually(|| loopback.server().upload(&target).unwrap().offset() == 5);
         assert_eq!(loopback.server().locks(), 1);
-        if reset {
-            socket2::SockRef::from(&client.stream)
-                .set_linger(Some(Duration::ZERO))
-                .unwrap();
-        }
-        drop(client);
+        leave(client, reset);
         eventually(|| loopback.server().locks() == 0);
         assert_eq!(
             loopback.server().upload(&target).unwrap().content(),
@@ -447,12 +452,7 @@ fn a_stalled_exchange_ends_when_its_client_leaves() {
             client.say(vec![b'a'; length]);
             eventually(|| loopback.server().upload(&target).unwrap().offset() == 4);
             assert_eq!(loopback.server().locks(), 1);
-            if reset {
-                socket2::SockRef::from(&client.stream)
-                    .set_linger(Some(Duration::ZERO))
-                    .unwrap();
-            }
-            drop(client);
+            leave(client, reset);
             eventually(|| loopback.server().locks() == 0);
             assert_eq!(
                 loopback.server().upload(&target).unwrap().content(),
